@@ -1,0 +1,18 @@
+"""Layer 0: where the shipped folders lie, in a checkout and in an installed copy alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def shipped(folder: str) -> Path:
+    """Return the shipped `plugins` or `search_spaces` folder: inside the package once installed, beside it in a checkout."""
+    installed = _PACKAGE / folder
+    return installed if installed.is_dir() else _PACKAGE.parent / folder
+
+
+def default_store() -> Path:
+    """Return `./mlflow` under the current directory, where results are kept unless `--store` says otherwise."""
+    return Path.cwd() / "mlflow"

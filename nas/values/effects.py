@@ -1,0 +1,118 @@
+"""Layer 1: what a measurement says: effects with their intervals, tests and verdicts. Figures are fractions, not points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nas.values.domains import Scalar
+
+
+@dataclass(frozen=True)
+class Result:
+    """One training of a replicate, as the estimator takes it.
+
+    `by` holds the values of the `by` decisions at this cell (one number or label each; empty without `by`). `value` is the
+    metric, already scored at the failure score where `failed`; None says that the training is missing (infrastructure).
+    """
+
+    replicate: int | str
+    level: Scalar
+    by: tuple[Scalar, ...]
+    value: float | None
+    failed: bool = False
+    parameters: int | None = None
+    macs: int | None = None
+    num_layers: int | None = None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A two-sided interval; `confidence` is .95 for one statement, higher where several hold at once."""
+
+    low: float
+    high: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One estimand of one arm (METHOD: theta, beta or theta_d), from per-replicate scalars.
+
+    `interval`, `p` and the rest are None where they are refused, and `reason` then says why. `verdict` is one of METHOD §4's
+    wordings for theta and theta_d; `grows` / `shrinks` / `no change shown` for beta.
+    """
+
+    estimand: str
+    level: Scalar
+    at: tuple[Scalar, ...] | None
+    n: int
+    mean: float | None
+    sd: float | None
+    interval: Interval | None
+    p: float | None
+    p_sign_flip: float | None
+    p_holm: float | None
+    verdict: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """One cell of the depth × arm table: plain facts of the trainings in it and its comparison with the reference."""
+
+    level: Scalar
+    at: tuple[Scalar, ...]
+    n: int
+    mean: float | None
+    sd: float | None
+    failures: int
+    missing: int
+    mean_where_both_trained: float | None
+    wins: float | None  # pi_d: P(arm > reference) + half of P(tie); a failed training ranks last
+    wins_interval: Interval | None  # Clopper–Pearson, of P(win given no tie)
+    failure_difference: float | None  # phi_d: P(fail | arm) − P(fail | reference)
+    failure_difference_interval: Interval | None  # Newcombe
+    failure_p: float | None  # exact McNemar
+    correlation: float | None  # between the arm's and the reference's values over replicates
+    parameter_difference: float | None  # mean over pairs, arm minus reference
+    mac_difference: float | None
+
+
+@dataclass(frozen=True)
+class Effects:
+    """All that a measurement says about one factor. `sentence` is the verdict in words, naming its scope and its estimand."""
+
+    factor: str
+    reference: Scalar
+    levels: tuple[Scalar, ...]
+    by: tuple[str, ...]
+    at: tuple[tuple[Scalar, ...], ...]
+    num_layers: tuple[int | None, ...]  # beside `at`: constant over replicates, else None
+    slope_axis: str  # what one doubling means: `num_layers`, a decision's path, or "" without a slope
+    smallest_effect: float
+    replicates: int
+    cells: tuple[CellSummary, ...]
+    overall: tuple[Estimate, ...]
+    slopes: tuple[Estimate, ...]
+    at_each: tuple[Estimate, ...]
+    sentence: str
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return asdict(self)
+
+    def cell(self, level: Scalar, at: tuple[Scalar, ...]) -> CellSummary:
+        """Return the summary of one cell. Raises KeyError where there is none."""
+        return _only(self.cells, level, at)
+
+    def effect(self, level: Scalar, at: tuple[Scalar, ...]) -> Estimate:
+        """Return theta_d of an arm. Raises KeyError where there is none."""
+        return _only(self.at_each, level, at)
+
+
+def _only(rows: Any, level: Scalar, at: tuple[Scalar, ...]) -> Any:
+    index: Mapping[Any, Any] = {(row.level, row.at): row for row in rows}
+    return index[level, at]

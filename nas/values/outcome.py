@@ -1,0 +1,65 @@
+"""Layer 1: what one training came to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Status = Literal["complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs, whatever it is trained on.
+
+    `macs` counts the multiply-accumulates of convolutions and matrix products for one input;
+    `num_layers` counts the weight layers on the longest path from input to output (He et al. 2015, §4.2: 6n+2).
+    """
+
+    parameters: int
+    macs: int
+    num_layers: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of one training.
+
+    `status` is `failed` for an algorithmic failure (a loss that is not finite, or a network that did not get above
+    chance; METHOD: an outcome, never dropped), and then `failure` says why and `score` is the failure score.
+    `score` is the objective's metric as a fraction; `metrics` holds the final figures (`val_accuracy`, `test_loss` …)
+    as they were measured; `curves` holds one value an epoch for each of `train_loss`, `val_loss`, `val_accuracy` ….
+    """
+
+    status: Status
+    score: float
+    metrics: Mapping[str, float]
+    curves: Mapping[str, tuple[float, ...]]
+    cost: Cost
+    num_epochs: int
+    duration_s: float
+    device: str
+    failure: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data; figures that are not finite are written as their names."""
+        document = asdict(self)
+        document["metrics"] = {name: _plain(value) for name, value in self.metrics.items()}
+        document["curves"] = {name: [_plain(v) for v in values] for name, values in self.curves.items()}
+        return document
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Outcome:
+        """Read what `to_dict` wrote."""
+        fields = dict(document)
+        fields["metrics"] = {name: float(value) for name, value in fields["metrics"].items()}
+        fields["curves"] = {name: tuple(float(v) for v in values) for name, values in fields["curves"].items()}
+        fields["cost"] = Cost(**fields["cost"])
+        return cls(**fields)
+
+
+def _plain(value: float) -> float | str:
+    # JSON has no NaN; databases and browsers refuse the extension that Python writes.
+    finite = value == value and abs(value) != float("inf")
+    return value if finite else str(value)

@@ -1,0 +1,89 @@
+"""Layer 1: the frozen record of a study: what trackers write and reports read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from nas.values.architecture import Configuration
+from nas.values.domains import Scalar
+from nas.values.outcome import Outcome
+
+Phase = Literal["search", "measure"]
+State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupted", "broken"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The place of one measured training in the design: which replicate, which arm, at which value of each `by` decision."""
+
+    replicate: int
+    level: Scalar
+    by: tuple[tuple[str, Scalar], ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """One training that was asked for, with its outcome once there is one.
+
+    `state` says `failed` for an algorithmic failure (an outcome), `broken` for infrastructure (killed, out of memory, a
+    plugin that raised; `error` says what), `interrupted` for one that was stopped and queued again under another number.
+    """
+
+    number: int
+    phase: Phase
+    state: State
+    decisions: tuple[tuple[str, Scalar], ...]
+    configuration: Configuration | None = None
+    seed: int = 0
+    cell: Cell | None = None
+    outcome: Outcome | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    worker: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class MeasurePlan:
+    """What the measure phase was asked to do; the values are labels of the decisions named."""
+
+    factor: str
+    reference: Scalar
+    levels: tuple[Scalar, ...]
+    by: tuple[tuple[str, tuple[Scalar, ...]], ...]
+    replicates: int
+    smallest_effect: float
+    mode: str = "standard"
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """Everything known of a study at one moment: the one input of the tracker and of the report."""
+
+    name: str
+    key: str
+    space_file: str
+    space_text: str
+    objective: str
+    direction: Literal["maximize", "minimize"]
+    search: tuple[TrainingRecord, ...]
+    measured: tuple[TrainingRecord, ...]
+    planned_search: int
+    plan: MeasurePlan | None
+    environment: Mapping[str, Any]
+    data: Mapping[str, Any]
+    created: datetime | None = None
+
+    @property
+    def title(self) -> str:
+        """Name and key, as shown everywhere: `residual-digits-1a2b3c4d`."""
+        return f"{self.name}-{self.key}"
+
+    def best(self, count: int = 5) -> tuple[TrainingRecord, ...]:
+        """Return the best completed trials of the search, best first."""
+        done = [t for t in self.search if t.state == "complete" and t.outcome]
+        sign = -1 if self.direction == "maximize" else 1
+        return tuple(sorted(done, key=lambda t: sign * (t.outcome.score if t.outcome else 0.0))[:count])
