@@ -1,0 +1,148 @@
+"""Layer 1: a plugin's signature read as its schema: which parameters a space file may set, of what type, in what range."""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import types
+import typing
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from nas.errors import PluginError
+from nas.plugin import Bounds
+
+
+@dataclass(frozen=True)
+class ScalarType:
+    """A bool, int, float or str, a number perhaps within bounds."""
+
+    python: type
+    bounds: Bounds = Bounds()
+
+    def __str__(self) -> str:
+        low, high = self.bounds.low, self.bounds.high
+        if low is None and high is None:
+            return self.python.__name__
+        if high is None:
+            return f"{self.python.__name__} >= {low:g}"
+        return f"{self.python.__name__} in {low:g}..{high:g}" if low is not None else f"{self.python.__name__} <= {high:g}"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of a few written values."""
+
+    values: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return " | ".join(str(value) for value in self.values)
+
+
+@dataclass(frozen=True)
+class PluginType:
+    """Another plugin of a kind."""
+
+    kind: str
+
+    def __str__(self) -> str:
+        return f"a {self.kind}"
+
+
+@dataclass(frozen=True)
+class ListType:
+    """A list of values of one type."""
+
+    item: ParameterType
+
+    def __str__(self) -> str:
+        return f"list of {self.item}"
+
+
+@dataclass(frozen=True)
+class NothingType:
+    """The value null."""
+
+    def __str__(self) -> str:
+        return "null"
+
+
+@dataclass(frozen=True)
+class UnionType:
+    """Any one of several types."""
+
+    members: tuple[ParameterType, ...]
+
+    def __str__(self) -> str:
+        return " or ".join(str(member) for member in self.members)
+
+
+ParameterType = Union[ScalarType, OneOf, PluginType, ListType, NothingType, UnionType]
+
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a plugin: its name, type, and default (REQUIRED where it has none)."""
+
+    name: str
+    type: ParameterType
+    default: Any = REQUIRED
+
+    @property
+    def required(self) -> bool:
+        """Whether a space file has to give it."""
+        return self.default is REQUIRED
+
+
+def parameters_of(cls: type, where: str) -> tuple[Parameter, ...]:
+    """Read the keyword-only parameters of `cls`. Raises PluginError, naming `where`, for one without a usable type."""
+    constructor = cls.__init__  # type: ignore[misc]  # the constructor of this very class is what is wanted
+    if constructor is object.__init__:
+        return ()
+    try:
+        hints = typing.get_type_hints(constructor, include_extras=True)
+    except NameError as error:
+        raise PluginError(f"{where}: a type in the signature of {cls.__name__} cannot be read: {error}") from error
+    found = []
+    for parameter in inspect.signature(constructor).parameters.values():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        if parameter.name not in hints:
+            raise PluginError(
+                f"{where}: parameter '{parameter.name}' of {cls.__name__} has no type; "
+                f"write it as `{parameter.name}: int = 3`, so that space files can be checked"
+            )
+        found.append(Parameter(parameter.name, read_type(hints[parameter.name], where), parameter.default))
+    return tuple(found)
+
+
+def read_type(hint: Any, where: str) -> ParameterType:
+    """Turn a type annotation into a ParameterType. Raises PluginError for one that YAML cannot express."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _with_bounds(read_type(arguments[0], where), arguments[1:])
+    if hint in (bool, int, float, str):
+        return ScalarType(hint)
+    if hint in (None, type(None)):
+        return NothingType()
+    if origin is Literal:
+        return OneOf(arguments)
+    if origin in (Union, types.UnionType):
+        return UnionType(tuple(read_type(argument, where) for argument in arguments))
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        return ListType(read_type(arguments[0], where))
+    if origin is collections.abc.Callable and getattr(arguments[-1], "kind", ""):
+        return PluginType(arguments[-1].kind)
+    raise PluginError(
+        f"{where}: the type {hint!r} cannot be written in a space file; "
+        "use bool, int, float, str, Literal[…], tuple[T, ...], Each[T], T | None or Factory[Block]"
+    )
+
+
+def _with_bounds(read: ParameterType, extras: tuple[Any, ...]) -> ParameterType:
+    bounds = next((extra for extra in extras if isinstance(extra, Bounds)), None)
+    if bounds is None or not isinstance(read, ScalarType):
+        return read
+    return ScalarType(read.python, bounds)
