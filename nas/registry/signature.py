@@ -141,6 +141,21 @@ def read_type(hint: Any, where: str) -> ParameterType:
     )
 
 
+def kind_in(expected: ParameterType) -> str:
+    """Return the kind of plugin that a type admits, or '' where it admits none."""
+    for member in members_of(expected):
+        if isinstance(member, PluginType):
+            return member.kind
+        if isinstance(member, ListType) and kind_in(member.item):
+            return kind_in(member.item)
+    return ""
+
+
+def members_of(expected: ParameterType) -> tuple[ParameterType, ...]:
+    """Return the members of a union, or the type itself alone."""
+    return expected.members if isinstance(expected, UnionType) else (expected,)
+
+
 def _with_bounds(read: ParameterType, extras: tuple[Any, ...]) -> ParameterType:
     bounds = next((extra for extra in extras if isinstance(extra, Bounds)), None)
     if bounds is None or not isinstance(read, ScalarType):

@@ -1,0 +1,10 @@
+"""Layer 2: YAML to a typed Space, checked against the plugins' signatures."""
+
+from nas.space.sections import Constraint, MeasureOptions, SearchOptions
+from nas.space.space import Space, load_space, parse_space
+from nas.space.templates import Decision, Fixed, ListTemplate, NodeTemplate, Template
+
+__all__ = [
+    "Constraint", "Decision", "Fixed", "ListTemplate", "MeasureOptions", "NodeTemplate", "SearchOptions", "Space", "Template",
+    "load_space", "parse_space",
+]  # fmt: skip

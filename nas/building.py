@@ -1,0 +1,113 @@
+"""Layer 3: turns an architecture into a torch module, with keyed initial values, and counts what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from nas.errors import NasError, PluginError
+from nas.plugin import Network, NetworkContext
+from nas.recipe import Recipe
+from nas.registry import Parameter, Registry
+from nas.registry.signature import ParameterType, kind_in, parameters_of
+from nas.values.architecture import Architecture, PluginNode, Value, write
+from nas.values.outcome import Cost
+from nas.values.seeds import derive
+
+
+def build(architecture: Architecture, registry: Registry, context: NetworkContext, *, seed: int = 0) -> Network:
+    """Build the network, its initial values drawn from streams keyed by (`seed`, parameter path).
+
+    Tensors that two architectures share by path and shape start bit-equal under one seed. Raises PluginError where a
+    plugin's constructor raises, naming its file. The global random state is left as it was.
+    """
+    # Constructors may draw random numbers too: each starts from a state of its own (see _Builder), none moves another.
+    with torch.random.fork_rng(devices=[]):
+        network = cast(Network, _Builder(registry, seed).make("network", architecture.network, context))
+    network.initialisation.apply(network, lambda path: torch.Generator().manual_seed(derive(seed, "init", path)))
+    return network
+
+
+def build_without_weights(architecture: Architecture, registry: Registry, context: NetworkContext) -> Network:
+    """Build the network on the meta device, in eval mode: shapes only, no memory, no initial values."""
+    with torch.device("meta"):
+        return cast(Network, _Builder(registry).make("network", architecture.network, context).eval())
+
+
+def cost_of(architecture: Architecture, registry: Registry, context: NetworkContext) -> Cost:
+    """Count trainable parameters, multiply-accumulates for one input, and weight layers, without allocating weights.
+
+    Raises PluginError where the network cannot be built or its shapes do not fit together.
+    """
+    network = build_without_weights(architecture, registry, context)
+    with shapes_must_fit(architecture), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, *context.input_shape, device="meta"))
+    return Cost(
+        parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        macs=counter.get_total_flops() // 2,  # the counter counts a multiply-accumulate as two operations
+        num_layers=network.num_layers,
+    )
+
+
+@contextmanager
+def shapes_must_fit(architecture: Architecture) -> Iterator[None]:
+    """Turn what a network's forward raises into a PluginError that names the architecture."""
+    try:
+        yield
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise PluginError(f"the architecture {write(architecture.network)} cannot be run: {error}") from error
+
+
+def build_recipe(train: PluginNode, registry: Registry) -> Recipe:
+    """Build the training recipe; its optimizer and schedule are factories that are called without arguments."""
+    return Recipe(**_Builder(registry).realised(parameters_of(Recipe, "train"), train))
+
+
+def make(kind: str, node: PluginNode, registry: Registry, *context: Any) -> Any:
+    """Build one plugin of `kind` from its decided node. Raises PluginError, naming its file, where it raises."""
+    return _Builder(registry).make(kind, node, *context)
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """Builds nested plugins; with a seed, each constructor starts from a random state keyed by (seed, kind, unit index)."""
+
+    registry: Registry
+    seed: int | None = None
+
+    def make(self, kind: str, node: PluginNode, *context: Any) -> Any:
+        return self.factory(kind, node)(*context)
+
+    def factory(self, kind: str, node: PluginNode) -> Callable[..., Any]:
+        info = self.registry.find(kind, node.name)
+        parameters = self.realised(info.parameters, node)
+
+        def construct(*context: Any) -> Any:
+            if self.seed is not None:
+                torch.manual_seed(derive(self.seed, "construct", kind, getattr(context[0], "index", 0) if context else 0))
+            try:
+                return info.cls(*context, **parameters)
+            except NasError:
+                raise
+            except Exception as error:
+                raise PluginError(
+                    f"{kind} '{info.name}' ({info.file}) cannot be built as {write(node)}: {type(error).__name__}: {error}"
+                ) from error
+
+        return construct
+
+    def realised(self, declared: tuple[Parameter, ...], node: PluginNode) -> dict[str, Any]:
+        types = {parameter.name: parameter.type for parameter in declared}
+        return {name: self.realise(value, types[name]) for name, value in node.parameters}
+
+    def realise(self, value: Value, expected: ParameterType) -> Any:
+        if isinstance(value, PluginNode):
+            return self.factory(kind_in(expected), value)
+        if isinstance(value, tuple):
+            return tuple(self.realise(item, expected) for item in value)
+        return value

@@ -1,0 +1,31 @@
+"""Layer 1: what the `train:` section may say: how a network is trained, with Lightning's own options beside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from nas.plugin import Bounds, Count, Factory, Fraction, Optimizer, Positive, Schedule, use
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A training recipe. Every field may be a constant or a decision; the fields from `accelerator` on go to Lightning as they are."""
+
+    epochs: Count = 10
+    batch_size: Annotated[int, Bounds(2)] = 64
+    optimizer: Factory[Optimizer] = use("sgd")
+    schedule: Factory[Schedule] = use("linear")
+    label_smoothing: Fraction = 0.0
+    accelerator: str = "auto"
+    devices: Count | Literal["auto"] = 1
+    num_nodes: Count = 1
+    strategy: str = "auto"
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"] = "32-true"
+    gradient_clip_val: Positive | None = None
+    deterministic: bool = False
+    benchmark: bool = False
+
+
+LIGHTNING_OPTIONS = ("accelerator", "devices", "num_nodes", "strategy", "precision", "deterministic", "benchmark")
+"""The fields that are handed to `lightning.Trainer` unchanged."""

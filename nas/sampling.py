@@ -1,0 +1,67 @@
+"""Layer 3: makes every decision of a space, through whoever chooses: a sampler, a person, or a keyed draw."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from nas.errors import SpaceError, Where, nearest
+from nas.space import Decision, Fixed, ListTemplate, NodeTemplate, Space, Template
+from nas.values.architecture import Architecture, Configuration, PluginNode, Value
+from nas.values.domains import Scalar
+from nas.values.seeds import derive
+
+Chooser = Callable[[Decision], Scalar]
+"""Chooses a value for one decision. It is asked once for each decision that exists, outer decisions first."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A decided configuration with the decisions that led to it, in the order in which they were made."""
+
+    configuration: Configuration
+    decisions: tuple[tuple[str, Scalar], ...]
+
+
+def sample(space: Space, choose: Chooser) -> Sample:
+    """Decide the whole space. A decision that is shared is asked for once; one that does not exist is never asked for."""
+    made: dict[str, Scalar] = {}
+
+    def decide(template: Template) -> Value:
+        if isinstance(template, Fixed):
+            return template.value
+        if isinstance(template, ListTemplate):
+            return tuple(decide(item) for item in template.items)
+        if isinstance(template, NodeTemplate):
+            return PluginNode(template.name, tuple((name, decide(inner)) for name, inner in template.parameters))
+        if template.path not in made:
+            made[template.path] = choose(template)
+        return decide(template.option(made[template.path]))
+
+    architecture, train, data = decide(space.architecture), decide(space.train), decide(space.data)
+    assert isinstance(architecture, PluginNode) and isinstance(train, PluginNode) and isinstance(data, PluginNode)
+    return Sample(Configuration(Architecture(architecture), train, data), tuple(made.items()))
+
+
+def keyed_draw(*keys: object) -> Chooser:
+    """Return a chooser that draws each decision from a stream of its own, keyed by (`keys`, path): adding one moves no other."""
+    return lambda decision: decision.domain.draw(random.Random(derive(*keys, decision.path)))
+
+
+def fixing(fixed: Mapping[str, Scalar], otherwise: Chooser) -> Chooser:
+    """Return a chooser that takes the values of `fixed` and asks `otherwise` for the rest."""
+    return lambda decision: fixed[decision.path] if decision.path in fixed else otherwise(decision)
+
+
+def first_choice(decision: Decision) -> Scalar:
+    """Choose what stands first: the first label, the low end of a range."""
+    return decision.domain.labels[0] if hasattr(decision.domain, "labels") else decision.domain.low
+
+
+def refuse_unused(fixed: Mapping[str, Scalar], sampled: Sample) -> None:
+    """Raise SpaceError where a value was set for a decision that does not exist under the other choices made."""
+    made = dict(sampled.decisions)
+    for path in fixed:
+        if path not in made:
+            raise SpaceError(f"does not exist under the choices made{nearest(path, made)}", Where(path=path))
