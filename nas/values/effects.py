@@ -41,7 +41,9 @@ class Estimate:
     """One estimand of one arm (METHOD: theta, beta or theta_d), from per-replicate scalars.
 
     `interval`, `p` and the rest are None where they are refused, and `reason` then says why. `verdict` is one of METHOD §4's
-    wordings for theta and theta_d; `grows` / `shrinks` / `no change shown` for beta.
+    wordings for theta and theta_d; `grows` / `shrinks` / `no change shown` for beta; `no verdict` or `unmeasured` (with the
+    reason) for all three. `replicates_to_decide` is the smallest number, up to 200, that would decide an undetermined
+    estimate at today's mean and spread; None where none does or nothing is undetermined.
     """
 
     estimand: str
@@ -56,11 +58,17 @@ class Estimate:
     p_holm: float | None
     verdict: str
     reason: str = ""
+    replicates_to_decide: int | None = None
 
 
 @dataclass(frozen=True)
 class CellSummary:
-    """One cell of the depth × arm table: plain facts of the trainings in it and its comparison with the reference."""
+    """One cell of the depth × arm table: plain facts of the trainings in it and its comparison with the reference.
+
+    `n` counts replicates with a value here, `missing` those without one, `failures` the trainings that failed. `mean` and
+    `sd` are of the metric as recorded (a loss stays a loss); comparisons are signed so that positive is better. The
+    reference's own cells carry no comparison.
+    """
 
     level: Scalar
     at: tuple[Scalar, ...]
@@ -69,7 +77,7 @@ class CellSummary:
     sd: float | None
     failures: int
     missing: int
-    mean_where_both_trained: float | None
+    mean_where_both_trained: float | None  # mean difference over the pairs where neither failed: label it *selected*
     wins: float | None  # pi_d: P(arm > reference) + half of P(tie); a failed training ranks last
     wins_interval: Interval | None  # Clopper–Pearson, of P(win given no tie)
     failure_difference: float | None  # phi_d: P(fail | arm) − P(fail | reference)
@@ -86,7 +94,7 @@ class Effects:
 
     factor: str
     reference: Scalar
-    levels: tuple[Scalar, ...]
+    levels: tuple[Scalar, ...]  # the arms, without the reference
     by: tuple[str, ...]
     at: tuple[tuple[Scalar, ...], ...]
     num_layers: tuple[int | None, ...]  # beside `at`: constant over replicates, else None

@@ -12,7 +12,7 @@ from nas.values.domains import Scalar
 from nas.values.outcome import Outcome
 
 Phase = Literal["search", "measure"]
-State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupted", "broken"]
+State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupted", "broken", "invalid"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class TrainingRecord:
     """One training that was asked for, with its outcome once there is one.
 
     `state` says `failed` for an algorithmic failure (an outcome), `broken` for infrastructure (killed, out of memory, a
-    plugin that raised; `error` says what), `interrupted` for one that was stopped and queued again under another number.
+    plugin that raised; `error` says what), `interrupted` for one that was stopped and queued again under another number,
+    `invalid` for one that broke a constraint and was never trained.
     """
 
     number: int

@@ -1,0 +1,64 @@
+"""Layer 3: which twins to train: complete replicates of every arm at every value of the `by` decisions (METHOD §2)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from nas.errors import UserError
+from nas.sampling import Sample, fixing, keyed_draw, sample
+from nas.space import Space
+from nas.space.sections import MeasureOptions
+from nas.values.architecture import Configuration
+from nas.values.domains import Scalar
+from nas.values.records import Cell
+from nas.values.seeds import derive
+
+MAX_REDRAWS = 200
+
+
+@dataclass(frozen=True)
+class PlannedTraining:
+    """One training of the design: its cell, its decided configuration and its seed. Twins share the seed and all but the factor."""
+
+    cell: Cell
+    sample: Sample
+    seed: int
+
+    @property
+    def slot(self) -> str:
+        """A name that is unique in the design and stays when the design grows."""
+        by = ",".join(str(value) for _, value in self.cell.by)
+        return f"r{self.cell.replicate}|{self.cell.level}|{by}"
+
+
+def plan_replicate(
+    space: Space, options: MeasureOptions, replicate: int, fits: Callable[[Configuration], bool]
+) -> tuple[PlannedTraining, ...]:
+    """Plan one replicate: a nuisance configuration, seed and split of its own, and every cell of the design.
+
+    Nuisance draws are keyed by (space seed, replicate, path). If `fits` refuses any cell, the whole replicate is drawn
+    again. Raises UserError where 200 draws all break the constraints.
+    """
+    seed = derive(space.seed, "replicate", replicate)
+    for draw in range(MAX_REDRAWS):
+        chooser = keyed_draw(space.seed, "replicate", replicate, *([draw] if draw else []))
+        planned = tuple(
+            PlannedTraining(cell, sample(space, fixing(fixed, chooser)), seed) for cell, fixed in _cells(options, replicate)
+        )
+        if all(fits(p.sample.configuration) for p in planned):
+            return planned
+    raise UserError(
+        f"replicate {replicate}: {MAX_REDRAWS} draws of the other decisions all break the constraints in some arm; "
+        "loosen `constraints:` or hold decisions under `measure: hold:`"
+    )
+
+
+def _cells(options: MeasureOptions, replicate: int) -> Iterator[tuple[Cell, dict[str, Scalar]]]:
+    paths = [path for path, _ in options.by]
+    # Deep networks first: they take longest, and what is left for the end should be short.
+    for values in reversed(list(itertools.product(*(values for _, values in options.by)))):
+        for level in options.arms:
+            by = tuple(zip(paths, values, strict=True))
+            yield Cell(replicate, level, by), {**dict(options.hold), **dict(by), options.factor: level}

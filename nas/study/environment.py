@@ -1,0 +1,43 @@
+"""Layer 4: what a study ran in: packages, machine, devices and the state of the code."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "pytorch-lightning", "optuna", "mlflow", "numpy", "scipy", "scikit-learn", "PyYAML", "nas-residual")
+
+
+def environment() -> dict[str, Any]:
+    """Return plain data that says what this process runs in."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or ["cpu"],
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "git": _git(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _git() -> str:
+    """Return commit and state of the repository around the current directory, or '' outside one."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return commit.stdout.strip() + (" with uncommitted changes" if changed.stdout.strip() else "")

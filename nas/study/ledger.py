@@ -1,0 +1,264 @@
+"""Layer 4: the ledger: every training that was asked for and what it came to, in an Optuna storage.
+
+A queue of *slots* stands behind each study: a slot is one training that is owed. A slot is open until a trial of it is told;
+whatever kills a trial, the slot is queued again with the decisions it had. So a study ends with as many told trials as it
+has slots, however often it was interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from nas.errors import StudyError
+from nas.space import Decision
+from nas.values.architecture import Configuration
+from nas.values.domains import Choices, IntRange, Scalar
+from nas.values.outcome import Outcome
+from nas.values.records import Cell, Phase, State, TrainingRecord
+
+HEARTBEAT_S = 10
+GRACE_S = 60
+OPEN = (TrialState.WAITING, TrialState.RUNNING)
+TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
+MAX_ATTEMPTS = 3
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+def default_storage(store: Path) -> str:
+    """Return the address of the SQLite ledger in a store."""
+    return f"sqlite:///{store / 'optuna.db'}"
+
+
+def open_storage(url: str) -> optuna.storages.BaseStorage:
+    """Open the database, behind Optuna's cache of finished trials. Raises StudyError where it cannot be reached."""
+    sqlite = url.startswith("sqlite")
+    if sqlite:
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        database = optuna.storages.RDBStorage(
+            url,
+            engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True},
+            heartbeat_interval=HEARTBEAT_S,
+            grace_period=GRACE_S,
+        )
+        return optuna.storages.get_storage(database)
+    except Exception as error:  # SQLAlchemy, the driver and Optuna each raise their own
+        raise StudyError(f"cannot open the ledger {url}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One training that is owed: its name, the values set beforehand (none for a free search trial) and its seed."""
+
+    name: str
+    seed: int
+    fixed: Mapping[str, Scalar]
+    cell: Cell | None = None
+
+
+class Ledger:
+    """One study's queue and results: the search, or one measured design."""
+
+    def __init__(
+        self, storage: optuna.storages.BaseStorage, name: str, *, sampler: optuna.samplers.BaseSampler | None = None,
+        pruner: optuna.pruners.BasePruner | None = None,
+    ) -> None:  # fmt: skip
+        self.storage, self.name = storage, name
+        self.study = optuna.load_study(
+            study_name=name,
+            storage=storage,
+            sampler=sampler or optuna.samplers.RandomSampler(),
+            pruner=pruner or optuna.pruners.NopPruner(),
+        )
+
+    @classmethod
+    def create(cls, storage: optuna.storages.BaseStorage, name: str, *, direction: str, about: Mapping[str, Any]) -> Ledger:
+        """Open the study `name`, creating it with `about` as its attributes where there is none."""
+        study = optuna.create_study(study_name=name, storage=storage, direction=direction, load_if_exists=True)
+        for key, value in about.items():
+            if study.user_attrs.get(key) != value:
+                study.set_user_attr(key, value)
+        return cls(storage, name)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The study's attributes."""
+        return dict(self.study.user_attrs)
+
+    @cached_property
+    def phase(self) -> Phase:
+        """Which phase the study belongs to."""
+        return "measure" if self.study.user_attrs.get("phase") == "measure" else "search"
+
+    # --- the queue ---------------------------------------------------------------------------------------------------
+
+    def ensure(self, slots: Iterable[Slot]) -> int:
+        """Queue every slot that has no open and no told trial, with the decisions of its last attempt; return how many."""
+        trials = self.study.get_trials(deepcopy=False)
+        taken = {t.user_attrs.get("slot") for t in trials if t.state in (*OPEN, *TOLD)}
+        last = {t.user_attrs.get("slot"): t for t in trials if t.state == TrialState.FAIL and t.user_attrs.get("end") != "invalid"}
+        queued = 0
+        for slot in slots:
+            if slot.name not in taken and not self._given_up(slot.name, trials):
+                before = last.get(slot.name)
+                self.queue(slot, before.params if before else {})
+                queued += 1
+        return queued
+
+    def queue(self, slot: Slot, decided: Mapping[str, Scalar]) -> None:
+        """Add one waiting trial for `slot`."""
+        attrs: dict[str, Any] = {"slot": slot.name, "seed": slot.seed}
+        if slot.cell:
+            attrs["cell"] = [slot.cell.replicate, slot.cell.level, [list(pair) for pair in slot.cell.by]]
+        self.study.enqueue_trial({**slot.fixed, **decided}, user_attrs=attrs)
+
+    def claim(self) -> Trial | None:
+        """Take the next waiting trial, or None. Two workers never get the same one."""
+        for waiting in self.storage.get_all_trials(self.study._study_id, deepcopy=False, states=(TrialState.WAITING,)):
+            try:
+                if not self.storage.set_trial_state_values(waiting._trial_id, state=TrialState.RUNNING):
+                    continue
+            except optuna.exceptions.UpdateFinishedTrialError:
+                continue
+            trial = Trial(self.study, waiting._trial_id)
+            trial.set_user_attr("worker", [socket.gethostname(), os.getpid()])
+            self.beat(trial)
+            return trial
+        return None
+
+    def beat(self, trial: Trial) -> None:
+        """Say that the worker of a running trial is alive."""
+        self.storage.record_heartbeat(trial._trial_id)
+
+    def finish(self, trial: Trial, configuration: Configuration, outcome: Outcome) -> None:
+        """Record an outcome and tell it to the sampler. A failed training is told at its failure score: it is an outcome."""
+        trial.set_user_attr("configuration", configuration.to_dict())
+        trial.set_user_attr("outcome", outcome.to_dict())
+        self._tell(trial._trial_id, outcome)
+
+    def _tell(self, trial_id: int, outcome: Outcome) -> None:
+        if outcome.status == "pruned":
+            self.study.tell(self._number(trial_id), state=TrialState.PRUNED)
+        else:
+            self.study.tell(self._number(trial_id), outcome.score)
+
+    def _number(self, trial_id: int) -> int:
+        return self.storage.get_trial_number_from_id(trial_id)
+
+    def fail(self, trial: Trial, end: str, message: str = "") -> None:
+        """Close a trial without an outcome: `invalid` (breaks a constraint), `broken` or `interrupted`."""
+        trial.set_user_attr("end", end)
+        if message:
+            trial.set_user_attr("error", message)
+        self.study.tell(trial, state=TrialState.FAIL)
+
+    def heal(self) -> int:
+        """Close the running trials whose worker is gone; return how many.
+
+        A worker of this machine is gone when its process is; one of another machine once its heartbeat is older than the
+        grace period. A trial whose outcome was recorded but not told is told.
+        """
+        closed = 0
+        optuna.storages.fail_stale_trials(self.study)
+        for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            host, pid = frozen.user_attrs.get("worker", (socket.gethostname(), 0))
+            if host != socket.gethostname() or is_running(pid):
+                continue
+            closed += 1
+            if "outcome" in frozen.user_attrs:
+                self._tell(frozen._trial_id, Outcome.from_dict(frozen.user_attrs["outcome"]))
+                continue
+            self.storage.set_trial_user_attr(frozen._trial_id, "end", "interrupted")
+            self.study.tell(frozen.number, state=TrialState.FAIL)
+        return closed
+
+    def has_open(self, *, running_only: bool = False) -> bool:
+        """Say whether a trial is waiting or running."""
+        states = (TrialState.RUNNING,) if running_only else OPEN
+        return bool(self.study.get_trials(deepcopy=False, states=states))
+
+    def _given_up(self, slot: str, trials: list[FrozenTrial]) -> bool:
+        return sum(t.user_attrs.get("end") == "broken" for t in trials if t.user_attrs.get("slot") == slot) >= MAX_ATTEMPTS
+
+    # --- the records -------------------------------------------------------------------------------------------------
+
+    def count_told(self) -> int:
+        """Return how many trials have been told."""
+        return len(self.study.get_trials(deepcopy=False, states=TOLD))
+
+    def records(self) -> tuple[TrainingRecord, ...]:
+        """Return every trial as a record, by number."""
+        return tuple(record_of(frozen, self.phase) for frozen in self.study.get_trials(deepcopy=False))
+
+    def record(self, trial_id: int) -> TrainingRecord:
+        """Return one trial as a record."""
+        return record_of(self.storage.get_trial(trial_id), self.phase)
+
+
+def suggest(trial: Trial, decision: Decision) -> Scalar:
+    """Let Optuna's sampler choose a value for `decision`, under its full path."""
+    domain = decision.domain
+    if isinstance(domain, Choices):
+        return trial.suggest_categorical(decision.path, domain.labels)
+    if isinstance(domain, IntRange):
+        return trial.suggest_int(decision.path, domain.low, domain.high, step=domain.step, log=domain.log)
+    return trial.suggest_float(decision.path, domain.low, domain.high, log=domain.log)
+
+
+def record_of(frozen: FrozenTrial, phase: Phase) -> TrainingRecord:
+    """Read a trial of the ledger as a record."""
+    attrs = frozen.user_attrs
+    outcome = Outcome.from_dict(attrs["outcome"]) if "outcome" in attrs else None
+    cell = attrs.get("cell")
+    fixed = frozen.system_attrs.get("fixed_params", {})
+    return TrainingRecord(
+        number=frozen.number,
+        phase=phase,
+        state=_state(frozen, outcome),
+        decisions=tuple((frozen.params or fixed).items()),
+        configuration=Configuration.from_dict(attrs["configuration"]) if "configuration" in attrs else None,
+        seed=attrs.get("seed", 0),
+        cell=Cell(cell[0], cell[1], tuple((path, value) for path, value in cell[2])) if cell else None,
+        outcome=outcome,
+        started=frozen.datetime_start.astimezone(timezone.utc) if frozen.datetime_start else None,
+        finished=frozen.datetime_complete.astimezone(timezone.utc) if frozen.datetime_complete else None,
+        worker=":".join(str(part) for part in attrs.get("worker", ())),
+        error=attrs.get("error", ""),
+    )
+
+
+def _state(frozen: FrozenTrial, outcome: Outcome | None) -> State:
+    if frozen.state in TOLD and outcome:
+        return outcome.status
+    if frozen.state == TrialState.WAITING:
+        return "waiting"
+    if frozen.state == TrialState.RUNNING:
+        return "running"
+    end = frozen.user_attrs.get("end", "interrupted")
+    return "invalid" if end == "invalid" else "broken" if end == "broken" else "interrupted"
+
+
+def is_running(pid: int) -> bool:
+    """Say whether a process of this machine is there."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,243 @@
+"""Layer 4: one study from its queue to its record: what is owed, the workers that train it, what came of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from nas.building import cost_of
+from nas.errors import StudyError, UserError
+from nas.sampling import first_choice, sample
+from nas.measuring.design import plan_replicate
+from nas.space import MeasureOptions, Space
+from nas.study.crew import Crew, default_workers
+from nas.study.environment import environment
+from nas.study.ledger import Ledger, Slot, is_running, open_storage
+from nas.study.worker import context_of, load_data
+from nas.values.architecture import Configuration, key_of
+from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord
+from nas.values.seeds import derive
+
+MAX_BROKEN_IN_A_ROW = 3
+HEAL_EVERY_S = 2.0
+
+
+@dataclass
+class Study:
+    """A study in its ledger. `record()` is its frozen state at any moment."""
+
+    space: Space
+    storage: optuna.storages.BaseStorage
+    storage_url: str
+    search: Ledger
+    measured: Ledger | None
+    plugins: tuple[str, ...] = ()
+    _records: dict[tuple[str, int], TrainingRecord] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, space: Space, storage_url: str, *, plugins: Sequence[str | Path] = ()) -> Study:
+        """Open the study of a space, creating it where it is new."""
+        storage = open_storage(storage_url)
+        title, options = f"{space.name}-{space.key}", space.measure
+        about = {
+            "key": space.key, "name": space.name, "space_text": space.text, "space_file": space.file,
+            "identity": space.identity(), "plugins": [str(Path(p).resolve()) for p in plugins],
+        }  # fmt: skip
+        search = Ledger.create(storage, title, direction=space.search.direction, about={**about, "phase": "search"})
+        measured = None
+        if options:
+            direction = "minimize" if options.metric.endswith("loss") else "maximize"
+            name = f"{title}/measure-{measure_key(options)}"
+            measured = Ledger.create(storage, name, direction=direction, about={**about, "phase": "measure"})
+        study = cls(space, storage, storage_url, search, measured, tuple(about["plugins"]))
+        study.refresh()
+        return study
+
+    @property
+    def title(self) -> str:
+        """Name and key of the study."""
+        return self.search.name
+
+    @property
+    def ledgers(self) -> tuple[Ledger, ...]:
+        """The queues in the order in which they are worked on."""
+        return tuple(ledger for ledger in (self.search, self.measured) if ledger)
+
+    def refresh(self) -> None:
+        """Read every trial of the ledger anew."""
+        self._records = {(ledger.name, r.number): r for ledger in self.ledgers for r in ledger.records()}
+
+    def note(self, event: Mapping[str, Any]) -> TrainingRecord | None:
+        """Take up what a worker said about a trial; return its record now."""
+        ledger = next((ledger for ledger in self.ledgers if ledger.name == event.get("ledger")), None)
+        if ledger is None:
+            return None
+        record = ledger.record(event["trial"])
+        self._records[ledger.name, record.number] = record
+        return record
+
+    def record(self) -> StudyRecord:
+        """Return the study's frozen state."""
+        space, measure = self.space, self.space.measure
+        data = load_data_of(space)
+        return StudyRecord(
+            name=space.name,
+            key=space.key,
+            space_file=space.file,
+            space_text=space.text,
+            objective=space.search.objective,
+            direction=space.search.direction,
+            search=self._of(self.search),
+            measured=self._of(self.measured) if self.measured else (),
+            planned_search=space.search.trials or 0,
+            plan=_plan_of(measure) if measure else None,
+            environment=self.search.about.get("environment", {}),
+            data=data,
+            created=min((r.started for r in self._records.values() if r.started), default=None),
+        )
+
+    def _of(self, ledger: Ledger) -> tuple[TrainingRecord, ...]:
+        return tuple(record for (name, _), record in sorted(self._records.items()) if name == ledger.name)
+
+    # --- what is owed --------------------------------------------------------------------------------------------------
+
+    def search_slots(self, *, ahead: int) -> list[Slot]:
+        """Return the search's slots: as many as `trials`, or `ahead` of those told where only a time is given."""
+        count = self.space.search.trials or self.search.count_told() + ahead
+        return [Slot(f"t{i}", derive(self.space.seed, "trial", i), {}) for i in range(count)]
+
+    def measure_slots(self) -> list[Slot]:
+        """Return the measured design's slots, replicate by replicate. Raises UserError where constraints refuse every draw."""
+        options = self.space.measure
+        if options is None:
+            return []
+        planned = (p for k in range(options.replicates) for p in plan_replicate(self.space, options, k, self.fits))
+        return [Slot(p.slot, p.seed, dict(p.sample.decisions), p.cell) for p in planned]
+
+    def fits(self, configuration: Configuration) -> bool:
+        """Say whether a configuration keeps the space's constraints."""
+        if not self.space.constraints:
+            return True
+        context = context_of(load_data(configuration.data, self.space.registry))
+        cost = cost_of(configuration.architecture, self.space.registry, context)
+        return all(constraint.holds(cost) for constraint in self.space.constraints)
+
+    # --- the run -------------------------------------------------------------------------------------------------------
+
+    def run(self, *, phases: Sequence[str] = ("search", "measure"), workers: int | None = None) -> Iterator[Mapping[str, Any]]:
+        """Train all that is owed, yielding the workers' events (and `{"event": "tick"}` now and then) as they come.
+
+        Raises StudyError when a plugin fails three times in a row, and UserError when another process runs the study.
+        """
+        ledgers = [ledger for ledger in self.ledgers if ledger.phase in phases]
+        size = workers or self.space.search.workers or default_workers()
+        self._take_charge()
+        deadline = self._deadline() if "search" in phases else None
+        try:
+            with Crew(self.storage_url, [x.name for x in ledgers], size=size, plugins=self.plugins, deadline=deadline) as crew:
+                yield from _Run(self, ledgers, crew, deadline).events()
+        finally:
+            for ledger in ledgers:
+                ledger.heal()
+            self.search.study.set_user_attr("driver", None)
+            self.refresh()
+
+    def _take_charge(self) -> None:
+        driver = self.search.about.get("driver")
+        if driver and driver[0] == socket.gethostname() and driver[1] != os.getpid() and is_running(driver[1]):
+            raise UserError(f"the study {self.title} is being run by process {driver[1]}; wait for it or end it first")
+        self.search.study.set_user_attr("driver", [socket.gethostname(), os.getpid()])
+        self.search.study.set_user_attr("environment", environment())
+        if self.search.about.get("created") is None:
+            self.search.study.set_user_attr("created", datetime.now(timezone.utc).isoformat())
+
+    def _deadline(self) -> float | None:
+        """When the search has to end: what is left of its minutes, counted over every run of the study."""
+        minutes = self.space.search.minutes
+        return time.time() + minutes * 60 - self.search.about.get("searched_s", 0.0) if minutes else None
+
+
+class _Run:
+    """One run of a study: queue what is owed, keep the crew at work, until everything is told or given up."""
+
+    def __init__(self, study: Study, ledgers: Sequence[Ledger], crew: Crew, deadline: float | None) -> None:
+        self.study, self.ledgers, self.crew, self.deadline = study, ledgers, crew, deadline
+        self.broken_in_a_row, self.last_error = 0, ""
+        self.measure_slots = study.measure_slots() if any(x.phase == "measure" for x in ledgers) else []
+        self.searched_before, self.started = study.search.about.get("searched_s", 0.0), time.time()
+
+    def events(self) -> Iterator[Mapping[str, Any]]:
+        while self._owed():
+            healed = time.time()
+            self.crew.fill(self.crew.size)
+            while time.time() - healed < HEAL_EVERY_S and self.crew.members:
+                for event in self.crew.events(timeout=0.2):
+                    self._note(event)
+                    yield event
+                self._check(self.crew.dismiss_dead())
+                yield {"event": "tick"}
+        for event in self.crew.events(timeout=0.0):
+            self._note(event)
+            yield event
+
+    def _owed(self) -> bool:
+        """Mend what dead workers left, queue what is missing, and say whether anything is left to train."""
+        left = False
+        for ledger in self.ledgers:
+            ledger.heal()
+            searching = ledger.phase == "search"
+            if searching and self.deadline:
+                ledger.study.set_user_attr("searched_s", self.searched_before + min(time.time(), self.deadline) - self.started)
+            over = searching and self.deadline is not None and time.time() >= self.deadline
+            if not over:
+                ledger.ensure(self.study.search_slots(ahead=2 * self.crew.size) if searching else self.measure_slots)
+            left |= ledger.has_open(running_only=over)
+        return left
+
+    def _note(self, event: Mapping[str, Any]) -> None:
+        self.study.note(event)
+        if event["event"] == "finished":
+            self.broken_in_a_row = 0
+        if event["event"] in ("broken", "stopped"):
+            self.broken_in_a_row += 1
+            self.last_error = event["error"]
+        if event["event"] == "stopped" or self.broken_in_a_row >= MAX_BROKEN_IN_A_ROW:
+            raise StudyError(f"{self.broken_in_a_row} trainings in a row failed; what is finished is kept. The last one said:\n{self.last_error}")
+
+    def _check(self, dead: Sequence[Any]) -> None:
+        # Exit codes below zero are signals: a killed worker is replaced. Anything else is a fault of the program.
+        for member in dead:
+            if member.process.returncode > 0 and not self.last_error:
+                raise StudyError("a worker ended with an error:\n" + "\n".join(member.errors))
+
+
+def measure_key(options: MeasureOptions) -> str:
+    """Hash what makes a measured design its own: all but how many replicates, and how the effect is judged."""
+    plain = replace(options, replicates=0, smallest_effect=0.0)
+    return key_of(repr(plain))[:8]
+
+
+def _plan_of(options: MeasureOptions) -> MeasurePlan:
+    return MeasurePlan(options.factor, options.reference, options.levels, options.by, options.replicates, options.smallest_effect)
+
+
+def load_data_of(space: Space) -> dict[str, Any]:
+    """Describe the data set of a space: name, fingerprint, sizes; its first choice where it is a decision."""
+    node = sample(space, first_choice).configuration.data
+    data = load_data(node, space.registry)
+    return {
+        "name": node.name,
+        "fingerprint": data.fingerprint(),
+        "num_examples": len(data.targets),
+        "num_classes": data.num_classes,
+        "input_shape": list(data.input_shape),
+    }
+

@@ -1,0 +1,225 @@
+"""Layer 4: the worker: claims a training from the ledger, builds it, trains it, tells what it came to, until none is left.
+
+Run as a process of its own: `python -m nas.study.worker STORAGE LEDGER [LEDGER …]`. It ends when its queue is empty, when the
+deadline of the search has passed, or at once when its standard input closes: whoever started it is gone then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.trial import Trial
+
+from nas.building import build, build_recipe, cost_of, make
+from nas.errors import NasError, StudyError
+from nas.measuring.failures import above_chance
+from nas.plugin import Data, NetworkContext
+from nas.registry import Registry, discover
+from nas.sampling import Sample, sample
+from nas.space import Space, parse_space
+from nas.study.ledger import HEARTBEAT_S, Ledger, Slot, open_storage, suggest
+from nas.study.samplers import make_pruner, make_sampler
+from nas.training import Goal, Split, split_data, train
+from nas.values.architecture import PluginNode
+from nas.values.outcome import Cost, Outcome
+from nas.values.seeds import derive
+
+Emit = Callable[[Mapping[str, Any]], None]
+"""Where a worker says what happens: one mapping an event, `{"event": "finished", "ledger": …, "trial": …}`."""
+
+MAX_INVALID = 1000
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a worker has at hand for one ledger: its space, parsed by this process's own plugins."""
+
+    ledger: Ledger
+    space: Space
+    deadline: float | None
+
+    @property
+    def metric(self) -> str:
+        """The metric that a training is judged by: the objective in a search, the measured metric in a measurement."""
+        measure = self.space.measure
+        return measure.metric if self.ledger.phase == "measure" and measure else self.space.search.objective
+
+
+def work(storage_url: str, names: Sequence[str], *, emit: Emit, plugins: Sequence[str] = (), deadline: float | None = None) -> None:
+    """Work through the queues of the ledgers `names`, in their order. `deadline` (Unix time) ends claims of search trials."""
+    storage, registry = open_storage(storage_url), discover(plugins)
+    desks = [_desk(storage, name, registry, deadline) for name in names]
+    for desk in desks:
+        while desk.deadline is None or time.time() < desk.deadline:
+            trial = desk.ledger.claim()
+            if trial is None:
+                break
+            with _Heartbeat(desk.ledger, trial):
+                _run(desk, trial, registry, emit)
+
+
+def _desk(storage: optuna.storages.BaseStorage, name: str, registry: Registry, deadline: float | None) -> Desk:
+    bare = Ledger(storage, name)
+    about = bare.about
+    space = parse_space(about["space_text"], about["space_file"], registry)
+    if space.key != about["key"]:
+        raise StudyError(
+            f"{name}: this process finds other plugins than the study was made with, so its trainings would not be comparable; "
+            "give the worker the same --plugins folders and the same version"
+        )
+    if bare.phase == "measure":
+        return Desk(bare, space, None)
+    seed = derive(space.seed, "sampler", os.getpid(), time.time())
+    ledger = Ledger(storage, name, sampler=make_sampler(space.search, seed), pruner=make_pruner(space.search))
+    return Desk(ledger, space, deadline)
+
+
+def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
+    where = {"ledger": desk.ledger.name, "trial": trial._trial_id, "number": trial.number}
+    try:
+        sampled, cost = _decide(desk, trial, registry)
+        if sampled is None:
+            return
+        emit({"event": "started", **where, "decisions": dict(sampled.decisions)})
+        outcome = _train(desk, trial, sampled, cost, registry, lambda epoch: emit({"event": "epoch", **where, "epoch": epoch}))
+    except Exception as error:
+        message = str(error) if isinstance(error, NasError) else "".join(traceback.format_exception(error))
+        desk.ledger.fail(trial, "broken", message)
+        emit({"event": "broken", **where, "error": message})
+        return
+    try:
+        desk.ledger.finish(trial, sampled.configuration, outcome)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        # This worker was given up for dead (a suspended machine), and its training is queued again elsewhere.
+        return
+    emit({"event": "finished", **where})
+
+
+def _decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None, Cost]:
+    """Sample a configuration that keeps the constraints. One that breaks them is closed and its slot queued anew."""
+    space = desk.space
+    sampled = sample(space, lambda decision: suggest(trial, decision))
+    data = load_data(sampled.configuration.data, registry)
+    cost = cost_of(sampled.configuration.architecture, registry, context_of(data))
+    if desk.ledger.phase == "measure" or all(c.holds(cost) for c in space.constraints):
+        return sampled, cost
+    slot = Slot(trial.user_attrs["slot"], trial.user_attrs["seed"], {})
+    invalid = desk.ledger.study.user_attrs.get("num_invalid", 0)
+    if invalid >= MAX_INVALID:
+        raise StudyError(f"{invalid} sampled architectures break the constraints {[str(c) for c in space.constraints]}; loosen them")
+    desk.ledger.study.set_user_attr("num_invalid", invalid + 1)
+    desk.ledger.queue(slot, {})
+    desk.ledger.fail(trial, "invalid")
+    return None, cost
+
+
+def _train(
+    desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Registry, on_epoch: Callable[[int], None]
+) -> Outcome:
+    def should_stop(epoch: int, value: float) -> bool:
+        on_epoch(epoch)
+        if desk.ledger.phase == "measure":
+            return False
+        trial.report(value, epoch)
+        return trial.should_prune()
+
+    seed, configuration = trial.user_attrs["seed"], sampled.configuration
+    split_seed = seed if desk.ledger.phase == "measure" else desk.space.seed
+    data = load_data(configuration.data, registry)
+    return train(
+        build(configuration.architecture, registry, context_of(data), seed=seed),
+        build_recipe(configuration.train, registry),
+        load_split(configuration.data, registry, split_seed),
+        cost,
+        Goal(desk.metric, learned_nothing=lambda *counts: not above_chance(*counts), should_stop=should_stop),
+        seed=seed,
+    )
+
+
+@lru_cache(maxsize=2)
+def load_data(node: PluginNode, registry: Registry) -> Data:
+    """Load a data set once a process."""
+    data: Data = make("data", node, registry).load()
+    return data
+
+
+@lru_cache(maxsize=2)
+def load_split(node: PluginNode, registry: Registry, seed: int) -> Split:
+    """Split a data set; the twins of a replicate follow each other and share it."""
+    return split_data(load_data(node, registry), seed=seed)
+
+
+def context_of(data: Data) -> NetworkContext:
+    """Return what a network has to know of its data."""
+    return NetworkContext(data.input_shape, data.num_classes)
+
+
+class _Heartbeat:
+    """Says every few seconds that the worker is alive, from a thread, while a trial runs."""
+
+    def __init__(self, ledger: Ledger, trial: Trial) -> None:
+        self.ledger, self.trial, self.done = ledger, trial, threading.Event()
+        self.thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        self.thread.join()
+
+    def _beat(self) -> None:
+        while not self.done.wait(HEARTBEAT_S):
+            self.ledger.beat(self.trial)
+
+
+def _exit_when_orphaned() -> None:
+    """End the process at once when standard input closes; what was running is queued again by whoever goes on."""
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> None:
+    """Run a worker process; its events go to standard output, one JSON document a line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("storage")
+    parser.add_argument("ledgers", nargs="+")
+    parser.add_argument("--plugins", action="append", default=[])
+    parser.add_argument("--deadline", type=float, default=None)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    _exit_when_orphaned()
+    torch.set_num_threads(arguments.threads)
+    # Plugins and libraries may print; only events go to the pipe.
+    events, sys.stdout = sys.stdout, sys.stderr
+
+    def emit(event: Mapping[str, Any]) -> None:
+        print(json.dumps(event), file=events, flush=True)
+
+    try:
+        work(arguments.storage, arguments.ledgers, emit=emit, plugins=[str(Path(p)) for p in arguments.plugins], deadline=arguments.deadline)
+    except NasError as error:
+        emit({"event": "stopped", "error": str(error)})
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
