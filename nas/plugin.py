@@ -149,19 +149,46 @@ class Block(nn.Module):
     """Whether `before` normalises and activates; the stem then leaves its output raw and `closing` ends the network."""
     shortcuts: ClassVar[tuple[str, ...] | None] = None
     """The names of the shortcuts it can run with; None for any."""
-    formula: ClassVar[str] = ""
-    """One line in the notation of the papers, with `{merge}` where the shortcut's own formula goes."""
+    formula: str = ""
+    """One line in the notation of the papers, with `{merge}` where the shortcut's own formula goes.
+
+    On the class it is that of the default parameters; an instance may set its own.
+    """
 
     before: nn.Module
     branch: nn.Module
     after: nn.Module
     out_channels: int
+    """Channels of F(x)."""
+    unit_channels: int
+    """Channels that leave its unit, set by the unit: more than `out_channels` under a shortcut that concatenates."""
     num_layers: int
     """Weight layers on the branch's longest path."""
 
     def closing(self) -> nn.Module:
-        """Return what follows the last unit before the head, built anew: a norm and activation where `after` has none."""
+        """Return what follows the last unit before the head, built anew: a norm and activation where `after` has none.
+
+        It is called once the block is part of a unit, and is given `unit_channels` channels.
+        """
         return nn.Identity()
+
+    def last_layers(self) -> tuple[nn.Module, ...]:
+        """Return the layers that end the branch: with their parameters at zero, F(x) = 0 and they still learn.
+
+        Empty where an activation ends the branch, since nothing would flow back through its zero.
+        """
+        return last_layer(self.branch)
+
+
+def last_layer(branch: nn.Module) -> tuple[nn.Module, ...]:
+    """Return the last layer with parameters in a sequence of modules, or () where something else than a dropout follows it."""
+    leaves = [module for module in branch.modules() if not any(True for _ in module.children())]
+    for module in reversed(leaves):
+        if any(True for _ in module.parameters()):
+            return (module,)
+        if not isinstance(module, nn.Identity | nn.Dropout | nn.Dropout2d):
+            break
+    return ()
 
 
 class Shortcut(nn.Module):
@@ -169,8 +196,10 @@ class Shortcut(nn.Module):
 
     kind: ClassVar[str] = "shortcut"
     formula: ClassVar[str] = "x + F(x)"
-    connects: ClassVar[bool] = True
+    connects: bool = True
     """Whether the input reaches the output beside the branch; False for the plain network's `none`."""
+    silences: bool = False
+    """Whether `merge` multiplies F(x) by zero at the start (ReZero): an initialisation must then not zero F(x) as well."""
 
     out_channels: int
 
@@ -198,6 +227,7 @@ class Unit(nn.Module):
         self.block = block
         self.shortcut = shortcut
         self.out_channels = shortcut.out_channels
+        block.unit_channels = shortcut.out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H/s, W/s)."""
@@ -207,21 +237,34 @@ class Unit(nn.Module):
 
 
 def make_unit(block: Factory[Block], shortcut: Factory[Shortcut], context: UnitContext) -> Unit:
-    """Build one unit at its place; the shortcut learns from the built block how many channels it has to match."""
+    """Build one unit at its place; the shortcut learns from the built block how many channels it has to match.
+
+    Raises ValueError where the two do not go together.
+    """
     built = block(context)
-    return Unit(
-        built,
-        shortcut(
-            ShortcutContext(
-                in_channels=context.in_channels,
-                out_channels=built.out_channels,
-                stride=context.stride,
-                preactivated=built.preactivated,
-                index=context.index,
-                num_units=context.num_units,
-            )
-        ),
+    path = shortcut(
+        ShortcutContext(
+            in_channels=context.in_channels,
+            out_channels=built.out_channels,
+            stride=context.stride,
+            preactivated=built.preactivated,
+            index=context.index,
+            num_units=context.num_units,
+        )
     )
+    _refuse_misfit(built, path)
+    return Unit(built, path)
+
+
+def _refuse_misfit(block: Block, shortcut: Shortcut) -> None:
+    names = tuple(getattr(type(part), "plugin_name", type(part).__name__) for part in (block, shortcut))
+    if block.shortcuts is not None and names[1] not in block.shortcuts:
+        raise ValueError(f"block '{names[0]}' runs with the shortcuts {', '.join(block.shortcuts)}; got '{names[1]}'")
+    if shortcut.out_channels != block.out_channels and any(True for _ in block.after.parameters()):
+        raise ValueError(
+            f"block '{names[0]}' has weights after the merge, for {block.out_channels} channels, but shortcut '{names[1]}' makes "
+            f"{shortcut.out_channels}; take a block that has none there, or a shortcut that adds"
+        )
 
 
 GeneratorFor = Callable[[str], torch.Generator]
@@ -235,6 +278,17 @@ class Initialisation:
     """
 
     kind: ClassVar[str] = "initialisation"
+
+    def prepare(self, network: nn.Module) -> None:
+        """Add the parameters that the initialisation needs, before any is counted; most need none.
+
+        The builder calls it on every built network, with or without weights. Raises ValueError for a network that the
+        initialisation does not fit.
+        """
+
+    def reinitialises(self, network: nn.Module) -> frozenset[str]:
+        """Return the paths of the tensors that start otherwise than under `kaiming`: twins may differ there and nowhere else."""
+        return frozenset()
 
     def apply(self, network: nn.Module, generator_for: GeneratorFor) -> None:
         """Write the initial values into `network`'s parameters."""

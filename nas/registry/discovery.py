@@ -11,6 +11,7 @@ import traceback
 import types
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from nas.errors import PluginError, UserError
 from nas.paths import shipped
@@ -78,7 +79,8 @@ def _own_traceback(error: BaseException, file: Path) -> str:
 def _plugins_of(module: types.ModuleType, file: str, digest: str) -> Iterator[PluginInfo]:
     for cls in vars(module).values():
         if inspect.isclass(cls) and cls.__module__ == module.__name__ and "plugin_name" in vars(cls):
-            yield PluginInfo(cls.kind, cls.plugin_name, cls, file, digest)
+            marked: Any = cls
+            yield PluginInfo(marked.kind, marked.plugin_name, cls, file, digest)
 
 
 def _installed(seen: set[str]) -> Iterator[PluginInfo]:

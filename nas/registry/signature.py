@@ -133,7 +133,7 @@ def read_type(hint: Any, where: str) -> ParameterType:
         return UnionType(tuple(read_type(argument, where) for argument in arguments))
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
         return ListType(read_type(arguments[0], where))
-    if origin is collections.abc.Callable and getattr(arguments[-1], "kind", ""):
+    if origin is collections.abc.Callable and getattr(arguments[-1], "kind", None):
         return PluginType(arguments[-1].kind)
     raise PluginError(
         f"{where}: the type {hint!r} cannot be written in a space file; "

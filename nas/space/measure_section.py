@@ -29,7 +29,7 @@ def read_measure(parser: Parser, space: Space, tree: MappingTree) -> MeasureOpti
     levels = _levels(parser, space, tree, factor, reference)
     by = tuple((path, _values(parser, space, path, entry)) for path, entry in _pairs(parser, space, tree, "by"))
     hold = tuple((path, _value(parser, space, path, entry.value, f"measure.hold.{path}")) for path, entry in _pairs(parser, space, tree, "hold"))
-    twice = {factor} & {p for p, _ in by + hold} | {p for p, _ in by} & {p for p, _ in hold}  # type: ignore[operator]  # tuples of pairs
+    twice = {factor} & {p for p, _ in by + hold} | {p for p, _ in by} & {p for p, _ in hold}
     if twice:
         raise parser.fail(f"'{sorted(twice)[0]}' stands in two of factor, by and hold; a decision has one role", tree, "measure")
     options = MeasureOptions(

@@ -15,6 +15,14 @@ Strict = Annotated[float, Bounds(1e-9)]
 
 
 @dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """What stands in for a data set where only networks are looked at: the shape (C, H, W) of an input, and the classes."""
+
+    shape: tuple[Count, ...]
+    classes: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     """How the space is searched.
 

@@ -13,13 +13,13 @@ from nas.recipe import Recipe
 from nas.registry.registry import Registry
 from nas.registry.signature import Parameter, PluginType, ScalarType, parameters_of
 from nas.space.parser import Parser
-from nas.space.sections import Constraint, MeasureOptions, SearchOptions
-from nas.space.templates import Decision, Fixed, NodeTemplate, Placed, Template, decisions_in, plugins_in
+from nas.space.sections import Constraint, InputOptions, MeasureOptions, SearchOptions
+from nas.space.templates import Decision, Fixed, ListTemplate, NodeTemplate, Placed, Template, decisions_in, plugins_in
 from nas.space.yaml_tree import MappingTree, ScalarTree, SequenceTree, Tree, describe, read_yaml
 from nas.values.architecture import key_of
 from nas.values.domains import Choices, Scalar
 
-SECTIONS = ("name", "data", "architecture", "train", "search", "measure", "constraints", "shared", "seed")
+SECTIONS = ("name", "data", "input", "architecture", "train", "search", "measure", "constraints", "shared", "seed")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Space:
     measure: MeasureOptions | None
     constraints: tuple[Constraint, ...]
     seed: int
+    input: InputOptions | None
     registry: Registry
 
     @cached_property
@@ -136,6 +137,7 @@ def parse_space(text: str, file: str, registry: Registry) -> Space:
         measure=None,
         constraints=_constraints(parser, tree.get("constraints")),
         seed=_plain(parser, tree.get("seed"), ScalarType(int), "seed", 0),
+        input=_input(parser, tree),
         registry=registry,
     )
     _refuse_clashing_paths(space)
@@ -185,6 +187,20 @@ def _search(parser: Parser, tree: MappingTree) -> SearchOptions:
     if options.trials is None and options.minutes is None:
         options = replace(options, trials=30)
     return options
+
+
+def _input(parser: Parser, tree: MappingTree) -> InputOptions | None:
+    inner = _mapping(parser, tree, "input")
+    if inner is None:
+        return None
+    if tree.get("data"):
+        raise parser.fail("stands in for data, and `data:` is given too; remove one of them", inner, "input")
+    node = parser.section(inner, parameters_of(InputOptions, "input"), "input", kind="input", name="input")
+    values = {name: value for name, value in node.parameters}
+    shape, classes = values["shape"], values["classes"]
+    if not isinstance(shape, ListTemplate) or not isinstance(classes, Fixed) or not all(isinstance(i, Fixed) for i in shape.items):
+        raise parser.fail("must be constants, like `{shape: [3, 32, 32], classes: 10}`", inner, "input")
+    return InputOptions(shape=tuple(i.value for i in shape.items), classes=classes.value)  # type: ignore[union-attr, misc, arg-type]  # checked above
 
 
 def _constraints(parser: Parser, tree: Tree | None) -> tuple[Constraint, ...]:

@@ -92,7 +92,8 @@ class Crew:
             start_new_session=True,  # Ctrl-C goes to the starter alone, which then ends its workers
         )
         member = Member(process, place)
-        assert process.stdout and process.stderr  # they were asked for
+        assert process.stdout is not None  # it was asked for
+        assert process.stderr is not None
         threading.Thread(target=self._listen, args=(process.stdout,), daemon=True).start()
         threading.Thread(target=_keep, args=(process.stderr, member.errors), daemon=True).start()
         return member

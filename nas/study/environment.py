@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "pytorch-lightning", "optuna", "mlflow", "numpy", "scipy", "scikit-learn", "PyYAML", "nas-residual")
+PACKAGES = ("torch", "pytorch-lightning", "optuna", "mlflow", "numpy", "scipy", "scikit-learn", "PyYAML", "nas-ablation")
 
 
 def environment() -> dict[str, Any]:

@@ -12,10 +12,10 @@ import socket
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timezone
+from datetime import UTC
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -85,7 +85,9 @@ class Ledger:
         )
 
     @classmethod
-    def create(cls, storage: optuna.storages.BaseStorage, name: str, *, direction: str, about: Mapping[str, Any]) -> Ledger:
+    def create(
+        cls, storage: optuna.storages.BaseStorage, name: str, *, direction: Literal["minimize", "maximize"], about: Mapping[str, Any]
+    ) -> Ledger:
         """Open the study `name`, creating it with `about` as its attributes where there is none."""
         study = optuna.create_study(study_name=name, storage=storage, direction=direction, load_if_exists=True)
         for key, value in about.items():
@@ -141,7 +143,7 @@ class Ledger:
 
     def beat(self, trial: Trial) -> None:
         """Say that the worker of a running trial is alive."""
-        self.storage.record_heartbeat(trial._trial_id)
+        cast(optuna.storages.RDBStorage, self.storage).record_heartbeat(trial._trial_id)
 
     def finish(self, trial: Trial, configuration: Configuration, outcome: Outcome) -> None:
         """Record an outcome and tell it to the sampler. A failed training is told at its failure score: it is an outcome."""
@@ -191,7 +193,8 @@ class Ledger:
         return bool(self.study.get_trials(deepcopy=False, states=states))
 
     def _given_up(self, slot: str, trials: list[FrozenTrial]) -> bool:
-        return sum(t.user_attrs.get("end") == "broken" for t in trials if t.user_attrs.get("slot") == slot) >= MAX_ATTEMPTS
+        broken = [t for t in trials if t.user_attrs.get("slot") == slot and t.user_attrs.get("end") == "broken"]
+        return len(broken) >= MAX_ATTEMPTS
 
     # --- the records -------------------------------------------------------------------------------------------------
 
@@ -233,8 +236,8 @@ def record_of(frozen: FrozenTrial, phase: Phase) -> TrainingRecord:
         seed=attrs.get("seed", 0),
         cell=Cell(cell[0], cell[1], tuple((path, value) for path, value in cell[2])) if cell else None,
         outcome=outcome,
-        started=frozen.datetime_start.astimezone(timezone.utc) if frozen.datetime_start else None,
-        finished=frozen.datetime_complete.astimezone(timezone.utc) if frozen.datetime_complete else None,
+        started=frozen.datetime_start.astimezone(UTC) if frozen.datetime_start else None,
+        finished=frozen.datetime_complete.astimezone(UTC) if frozen.datetime_complete else None,
         worker=":".join(str(part) for part in attrs.get("worker", ())),
         error=attrs.get("error", ""),
     )

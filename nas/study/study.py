@@ -7,21 +7,21 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 
 from nas.building import cost_of
-from nas.errors import StudyError, UserError
-from nas.sampling import first_choice, sample
+from nas.errors import StudyError, UserError, nearest
 from nas.measuring.design import plan_replicate
-from nas.space import MeasureOptions, Space
+from nas.registry import discover
+from nas.space import MeasureOptions, Space, parse_space
 from nas.study.crew import Crew, default_workers
 from nas.study.environment import environment
 from nas.study.ledger import Ledger, Slot, is_running, open_storage
-from nas.study.worker import context_of, load_data
+from nas.study.materials import context_of, describe_data, refuse_without_data
 from nas.values.architecture import Configuration, key_of
 from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord
 from nas.values.seeds import derive
@@ -45,6 +45,7 @@ class Study:
     @classmethod
     def open(cls, space: Space, storage_url: str, *, plugins: Sequence[str | Path] = ()) -> Study:
         """Open the study of a space, creating it where it is new."""
+        refuse_without_data(space)
         storage = open_storage(storage_url)
         title, options = f"{space.name}-{space.key}", space.measure
         about = {
@@ -54,12 +55,30 @@ class Study:
         search = Ledger.create(storage, title, direction=space.search.direction, about={**about, "phase": "search"})
         measured = None
         if options:
-            direction = "minimize" if options.metric.endswith("loss") else "maximize"
+            direction: Literal["minimize", "maximize"] = "minimize" if options.metric.endswith("loss") else "maximize"
             name = f"{title}/measure-{measure_key(options)}"
             measured = Ledger.create(storage, name, direction=direction, about={**about, "phase": "measure"})
         study = cls(space, storage, storage_url, search, measured, tuple(about["plugins"]))
         study.refresh()
         return study
+
+    @classmethod
+    def reopen(cls, title: str | None, storage_url: str, *, plugins: Sequence[str | Path] = ()) -> Study:
+        """Open a study that is in the ledger already; the newest for None. Raises UserError, naming what there is."""
+        known = studies_in(storage_url)
+        chosen = known[-1] if title is None and known else next((a for a in known if a["title"] == title), None)
+        if chosen is None:
+            names = [about["title"] for about in known]
+            hint = nearest(title or "", names) if names else "; run `nas search` first"
+            raise UserError(f"no study '{title or ''}' in {storage_url}{hint}")
+        folders = (*chosen["plugins"], *plugins)
+        space = parse_space(chosen["space_text"], chosen["space_file"], discover([f for f in folders if Path(f).is_dir()]))
+        if space.key != chosen["key"]:
+            raise UserError(
+                f"the plugins found now are not those that {chosen['title']} was made with; give their folders with --plugins, "
+                "or go back to the version of nas it was made with"
+            )
+        return cls.open(space, storage_url, plugins=folders)
 
     @property
     def title(self) -> str:
@@ -84,10 +103,13 @@ class Study:
         self._records[ledger.name, record.number] = record
         return record
 
+    def latest(self, event: Mapping[str, Any]) -> TrainingRecord | None:
+        """Return the record of the trial that an event is about, as it was last noted."""
+        return self._records.get((event.get("ledger", ""), event.get("number", -1)))
+
     def record(self) -> StudyRecord:
         """Return the study's frozen state."""
         space, measure = self.space, self.space.measure
-        data = load_data_of(space)
         return StudyRecord(
             name=space.name,
             key=space.key,
@@ -100,12 +122,12 @@ class Study:
             planned_search=space.search.trials or 0,
             plan=_plan_of(measure) if measure else None,
             environment=self.search.about.get("environment", {}),
-            data=data,
+            data=describe_data(space),
             created=min((r.started for r in self._records.values() if r.started), default=None),
         )
 
     def _of(self, ledger: Ledger) -> tuple[TrainingRecord, ...]:
-        return tuple(record for (name, _), record in sorted(self._records.items()) if name == ledger.name)
+        return tuple(record for (name, _), record in sorted(self._records.copy().items(), key=lambda item: item[0]) if name == ledger.name)
 
     # --- what is owed --------------------------------------------------------------------------------------------------
 
@@ -126,8 +148,7 @@ class Study:
         """Say whether a configuration keeps the space's constraints."""
         if not self.space.constraints:
             return True
-        context = context_of(load_data(configuration.data, self.space.registry))
-        cost = cost_of(configuration.architecture, self.space.registry, context)
+        cost = cost_of(configuration.architecture, self.space.registry, context_of(self.space, configuration))
         return all(constraint.holds(cost) for constraint in self.space.constraints)
 
     # --- the run -------------------------------------------------------------------------------------------------------
@@ -156,13 +177,29 @@ class Study:
             raise UserError(f"the study {self.title} is being run by process {driver[1]}; wait for it or end it first")
         self.search.study.set_user_attr("driver", [socket.gethostname(), os.getpid()])
         self.search.study.set_user_attr("environment", environment())
-        if self.search.about.get("created") is None:
-            self.search.study.set_user_attr("created", datetime.now(timezone.utc).isoformat())
+        self.search.study.set_user_attr("last_run", datetime.now(UTC).isoformat())
 
     def _deadline(self) -> float | None:
         """When the search has to end: what is left of its minutes, counted over every run of the study."""
         minutes = self.space.search.minutes
         return time.time() + minutes * 60 - self.search.about.get("searched_s", 0.0) if minutes else None
+
+
+def studies_in(storage_url: str) -> list[dict[str, Any]]:
+    """Return what the ledger says of each study in it, oldest first: title, attributes, and counts of trials by phase."""
+    found: dict[str, dict[str, Any]] = {}
+    storage = open_storage(storage_url)
+    for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
+        title, _, measured = study.study_name.partition("/")
+        if not measured:
+            found[title] = {**study.user_attrs, "title": title, "search": Ledger(storage, title).count_told(), "measured": 0}
+    for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
+        title, _, measured = study.study_name.partition("/")
+        if measured:
+            found[title]["measured"] += Ledger(storage, study.study_name).count_told()
+            # The measured design's text is the newer one: it was run last with this `measure:` section.
+            found[title]["space_text"] = study.user_attrs["space_text"]
+    return sorted(found.values(), key=lambda about: about.get("last_run", ""))
 
 
 class _Run:
@@ -210,7 +247,8 @@ class _Run:
             self.broken_in_a_row += 1
             self.last_error = event["error"]
         if event["event"] == "stopped" or self.broken_in_a_row >= MAX_BROKEN_IN_A_ROW:
-            raise StudyError(f"{self.broken_in_a_row} trainings in a row failed; what is finished is kept. The last one said:\n{self.last_error}")
+            count = f"{self.broken_in_a_row} trainings in a row failed" if event["event"] == "broken" else "a worker stopped"
+            raise StudyError(f"{count}; what is finished is kept. The last one said:\n{self.last_error}")
 
     def _check(self, dead: Sequence[Any]) -> None:
         # Exit codes below zero are signals: a killed worker is replaced. Anything else is a fault of the program.
@@ -227,17 +265,3 @@ def measure_key(options: MeasureOptions) -> str:
 
 def _plan_of(options: MeasureOptions) -> MeasurePlan:
     return MeasurePlan(options.factor, options.reference, options.levels, options.by, options.replicates, options.smallest_effect)
-
-
-def load_data_of(space: Space) -> dict[str, Any]:
-    """Describe the data set of a space: name, fingerprint, sizes; its first choice where it is a decision."""
-    node = sample(space, first_choice).configuration.data
-    data = load_data(node, space.registry)
-    return {
-        "name": node.name,
-        "fingerprint": data.fingerprint(),
-        "num_examples": len(data.targets),
-        "num_classes": data.num_classes,
-        "input_shape": list(data.input_shape),
-    }
-

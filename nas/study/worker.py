@@ -15,25 +15,22 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
 from optuna.trial import Trial
 
-from nas.building import build, build_recipe, cost_of, make
+from nas.building import build, build_recipe, cost_of
 from nas.errors import NasError, StudyError
 from nas.measuring.failures import above_chance
-from nas.plugin import Data, NetworkContext
 from nas.registry import Registry, discover
 from nas.sampling import Sample, sample
 from nas.space import Space, parse_space
 from nas.study.ledger import HEARTBEAT_S, Ledger, Slot, open_storage, suggest
+from nas.study.materials import context_of, load_split
 from nas.study.samplers import make_pruner, make_sampler
-from nas.training import Goal, Split, split_data, train
-from nas.values.architecture import PluginNode
+from nas.training import Goal, train
 from nas.values.outcome import Cost, Outcome
 from nas.values.seeds import derive
 
@@ -112,8 +109,7 @@ def _decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None
     """Sample a configuration that keeps the constraints. One that breaks them is closed and its slot queued anew."""
     space = desk.space
     sampled = sample(space, lambda decision: suggest(trial, decision))
-    data = load_data(sampled.configuration.data, registry)
-    cost = cost_of(sampled.configuration.architecture, registry, context_of(data))
+    cost = cost_of(sampled.configuration.architecture, registry, context_of(space, sampled.configuration))
     if desk.ledger.phase == "measure" or all(c.holds(cost) for c in space.constraints):
         return sampled, cost
     slot = Slot(trial.user_attrs["slot"], trial.user_attrs["seed"], {})
@@ -138,33 +134,14 @@ def _train(
 
     seed, configuration = trial.user_attrs["seed"], sampled.configuration
     split_seed = seed if desk.ledger.phase == "measure" else desk.space.seed
-    data = load_data(configuration.data, registry)
     return train(
-        build(configuration.architecture, registry, context_of(data), seed=seed),
+        build(configuration.architecture, registry, context_of(desk.space, configuration), seed=seed),
         build_recipe(configuration.train, registry),
         load_split(configuration.data, registry, split_seed),
         cost,
         Goal(desk.metric, learned_nothing=lambda *counts: not above_chance(*counts), should_stop=should_stop),
         seed=seed,
     )
-
-
-@lru_cache(maxsize=2)
-def load_data(node: PluginNode, registry: Registry) -> Data:
-    """Load a data set once a process."""
-    data: Data = make("data", node, registry).load()
-    return data
-
-
-@lru_cache(maxsize=2)
-def load_split(node: PluginNode, registry: Registry, seed: int) -> Split:
-    """Split a data set; the twins of a replicate follow each other and share it."""
-    return split_data(load_data(node, registry), seed=seed)
-
-
-def context_of(data: Data) -> NetworkContext:
-    """Return what a network has to know of its data."""
-    return NetworkContext(data.input_shape, data.num_classes)
 
 
 class _Heartbeat:
@@ -215,7 +192,7 @@ def main() -> None:
         print(json.dumps(event), file=events, flush=True)
 
     try:
-        work(arguments.storage, arguments.ledgers, emit=emit, plugins=[str(Path(p)) for p in arguments.plugins], deadline=arguments.deadline)
+        work(arguments.storage, arguments.ledgers, emit=emit, plugins=arguments.plugins, deadline=arguments.deadline)
     except NasError as error:
         emit({"event": "stopped", "error": str(error)})
         sys.exit(1)

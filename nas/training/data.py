@@ -62,8 +62,8 @@ def split_data(data: Data, *, seed: int) -> Split:
     channels = [dim for dim in range(data.inputs.dim()) if dim != 1]
     mean, std = data.inputs[train].mean(channels, keepdim=True), data.inputs[train].std(channels, keepdim=True)
     inputs = (data.inputs - mean) / std.clamp_min(1e-6)
-    parts = (Part(inputs[i], data.targets[i]) for i in (train, val, test))
-    return Split(*parts, seed=seed, num_classes=data.num_classes)
+    parts = [Part(inputs[i], data.targets[i]) for i in (train, val, test)]
+    return Split(parts[0], parts[1], parts[2], seed, data.num_classes)
 
 
 class Batches:

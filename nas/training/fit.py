@@ -38,7 +38,7 @@ class Goal:
 
     metric: str
     learned_nothing: LearnedNothing
-    should_stop: ShouldStop = lambda epoch, value: False
+    should_stop: ShouldStop = lambda _epoch, _value: False
 
 
 METRICS = tuple(f"{part}_{figure}" for part in ("train", "val", "test") for figure in ("accuracy", "loss"))
@@ -110,7 +110,7 @@ class _Module(pl.LightningModule):
         optimizer.zero_grad()
         self.manual_backward(loss)
         if self.recipe.gradient_clip_val is not None:
-            self.clip_gradients(optimizer, self.recipe.gradient_clip_val, "norm")
+            self.clip_gradients(optimizer.optimizer, self.recipe.gradient_clip_val, "norm")
         optimizer.step()
         with torch.no_grad():
             correct = (logits.argmax(1) == targets).sum()
@@ -157,7 +157,8 @@ class _Module(pl.LightningModule):
         if not self.failure and not math.isfinite(metrics[self.goal.metric]):
             self.failure = f"diverged: {self.goal.metric} is {metrics[self.goal.metric]}"
         if not self.failure and not self.pruned and self.goal.learned_nothing(final.correct, final.count, final.majority_share):
-            self.failure = f"learned nothing: {final.correct} of {final.count} right is not above the majority class's {final.majority_share:.1%}"
+            share = f"{final.majority_share:.1%}"
+            self.failure = f"learned nothing: {final.correct} of {final.count} right is not above the majority class's {share}"
         status: Status = "failed" if self.failure else "pruned" if self.pruned else "complete"
         return Outcome(
             status=status,

@@ -1,0 +1,36 @@
+"""nas: search neural architectures, and measure what each design choice is worth.
+
+    import nas
+
+    space = nas.load_space("space.yaml")
+    result = nas.search(space)
+    print(result.effects.sentence)
+
+Heavy packages are imported by the first use of a name that needs them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.api import build, load_space
+    from nas.errors import NasError, PluginError, SpaceError, StudyError, UserError
+    from nas.workflow import StudyResult, measure, search
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "build": "nas.api", "load_space": "nas.api", "search": "nas.workflow", "measure": "nas.workflow",
+    "StudyResult": "nas.workflow", "NasError": "nas.errors", "PluginError": "nas.errors", "SpaceError": "nas.errors",
+    "StudyError": "nas.errors", "UserError": "nas.errors",
+}  # fmt: skip
+
+__all__ = ["NasError", "PluginError", "SpaceError", "StudyError", "StudyResult", "UserError", "build", "load_space", "measure", "search"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nas' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,63 @@
+"""Layer 6: the options that several commands share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def space_argument(function: F) -> F:
+    """The space file."""
+    return click.argument("space", type=click.Path(dir_okay=False))(function)
+
+
+def plugins_option(function: F) -> F:
+    """`--plugins DIR`, any number of times."""
+    text = "A folder with further plugins; ./plugins is always looked at."
+    return click.option("--plugins", multiple=True, type=click.Path(), metavar="DIR", help=text)(function)
+
+
+def store_option(function: F) -> F:
+    """`--store DIR`."""
+    text = "Where results are kept; ./mlflow by default."
+    return click.option("--store", type=click.Path(path_type=Path), metavar="DIR", help=text)(function)
+
+
+def storage_option(function: F) -> F:
+    """`--storage URL`."""
+    text = "The ledger's database, for example postgresql://…; SQLite in the store by default."
+    return click.option("--storage", metavar="URL", help=text)(function)
+
+
+def json_option(function: F) -> F:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")(function)
+
+
+def set_option(function: F) -> F:
+    """`--set PATH=VALUE`, any number of times."""
+    text = "Decide one decision, for example architecture.staged.depth=9."
+    return click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", callback=_pairs, help=text)(function)
+
+
+def _pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for value in values:
+        path, equals, text = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"'{value}' is not PATH=VALUE")
+        pairs[path] = text
+    return pairs
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document."""
+    json.dump(document, sys.stdout, indent=2, default=str)
+    sys.stdout.write("\n")

@@ -1,0 +1,38 @@
+"""Layer 6: `nas report`: the report again, from the records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from nas.cli.options import json_option, plugins_option, print_json, storage_option, store_option
+from nas.cli.search import show_result, summary
+from nas.paths import default_store
+
+
+@click.command("report")
+@click.argument("study", required=False)
+@store_option
+@storage_option
+@plugins_option
+@json_option
+def command(study: str | None, store: Path | None, storage: str | None, plugins: tuple[str, ...], as_json: bool) -> None:
+    """Write the report of STUDY again, by default of the one that ran last, and print its tables.
+
+    \b
+    Example:
+      nas report residual-digits-9738de0a
+    """
+    from nas.study.ledger import default_storage
+    from nas.study.study import Study
+    from nas.workflow import conclude
+
+    folder = store or default_store()
+    opened = Study.reopen(study, storage or default_storage(folder), plugins=plugins)
+    result = conclude(opened, store=folder)
+    if as_json:
+        print_json(summary(result))
+    else:
+        show_result(result, Console())

@@ -1,0 +1,89 @@
+"""Layer 6: `nas search`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from nas.cli.options import json_option, plugins_option, print_json, space_argument, storage_option, store_option
+from nas.cli.progress import progress
+
+
+@click.command("search")
+@space_argument
+@store_option
+@storage_option
+@plugins_option
+@click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
+@json_option
+def command(
+    space: str, store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, as_json: bool
+) -> None:
+    """Search SPACE and, where it has a `measure:` section, measure its factor with balanced twins.
+
+    Interrupt it at any time: the same command goes on where it stopped.
+
+    \b
+    Example:
+      nas search search_spaces/residual.yaml
+    """
+    console = Console(stderr=as_json)
+    with progress(console) as watch:
+        from nas import workflow  # seconds of imports, behind the first line of the display
+
+        result = workflow.search(space, store=store, storage=storage, plugins=plugins, workers=workers, watch=watch)
+    if as_json:
+        print_json(summary(result))
+        return
+    show_result(result, console)
+
+
+def summary(result: object) -> dict[str, object]:
+    """Return a study's result as plain data."""
+    from nas.workflow import StudyResult
+
+    assert isinstance(result, StudyResult)
+    record = result.record
+    return {
+        "study": record.title,
+        "told_trials": sum(t.state in ("complete", "pruned", "failed") for t in record.search),
+        "measured_trainings": sum(t.state in ("complete", "failed") for t in record.measured),
+        "best": [
+            {"number": t.number, "score": t.outcome.score, "decisions": dict(t.decisions)} for t in record.best() if t.outcome
+        ],
+        "effects": result.effects.to_dict() if result.effects else None,
+        "verdict": result.effects.sentence if result.effects else None,
+        "report": str(result.report),
+        "tracking_uri": result.tracking_uri,
+        "replicates": [
+            {"replicate": t.cell.replicate, "level": t.cell.level, "by": dict(t.cell.by), "seed": t.seed,
+             "value": t.outcome.score if t.outcome else None, "failed": t.state == "failed"}
+            for t in record.measured if t.cell and t.state in ("complete", "failed")
+        ],
+    }  # fmt: skip
+
+
+def show_result(result: object, console: Console) -> None:
+    """Print the tables, the verdict and where to look next."""
+    from nas.report.text import best_table, effects_table, verdict_text
+    from nas.workflow import StudyResult
+
+    assert isinstance(result, StudyResult)
+    console.print()
+    if result.record.best(1):
+        console.print(best_table(result.record))
+    if result.effects:
+        console.print(effects_table(result.effects))
+        console.print(verdict_text(result.effects))
+    elif result.record.plan is None:
+        console.print(
+            "What the trials show about a factor is exploratory: the sampler visits what works. "
+            "Add a `measure:` section (factor, reference, smallest_effect) and run again to measure it."
+        )
+    console.print()
+    if result.sync.error:
+        console.print(f"MLflow: {result.sync.error} ({result.sync.pending} runs pending; `nas sync` writes them).")
+    console.print(f"Report   {result.report}", soft_wrap=True)
+    console.print(f"MLflow   {result.tracking_uri}   (open it with: nas ui)", soft_wrap=True)

@@ -1,0 +1,36 @@
+"""Layer 6: `nas ui`: the MLflow UI on the store that the search wrote."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from nas.cli.options import store_option
+from nas.paths import default_store
+
+
+@click.command("ui")
+@store_option
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+def command(store: Path | None, port: int) -> None:
+    """Start the MLflow UI on the store, on 127.0.0.1 alone, until Ctrl-C.
+
+    \b
+    Example:
+      nas ui --port 5001
+    """
+    from nas.tracking.place import store_uri
+
+    folder = store or default_store()
+    uri = store_uri(folder)
+    if uri.startswith("http"):
+        click.echo(f"The runs are on the server {uri}: open it in a browser.")
+        return
+    click.echo(f"MLflow UI on {uri}\nOpen http://127.0.0.1:{port} in a browser; Ctrl-C ends it.")
+    artifacts = (folder / "artifacts").resolve().as_uri()
+    arguments = ["server", "--backend-store-uri", uri, "--default-artifact-root", artifacts, "--host", "127.0.0.1", "--port", str(port)]
+    # Another working directory would not help: `-m mlflow` must not find a local folder of that name, so run it isolated.
+    sys.exit(subprocess.call([sys.executable, "-P", "-m", "mlflow", *arguments, "--workers", "1"]))

@@ -1,0 +1,98 @@
+"""Layer 4: the tables of the terminal: best trials, effects by depth and arm in 80 columns, the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from nas.report.reading import names_of, score_of
+from nas.report.words import MINUS, POINTS, Unit, at_text, count_text, decisions_text, level_text, p_text, tone
+from nas.values.domains import Scalar
+from nas.values.effects import CellSummary, Effects, Estimate
+from nas.values.records import StudyRecord
+
+_COLOURS = {"good": "bold blue", "bad": "bold red", "same": "bold cyan", "open": "bold"}
+
+
+def best_table(record: StudyRecord, *, count: int = 5) -> Table:
+    """Return the best completed trials: rank, trial, score, parameters, layers, decisions; folds to the terminal's width."""
+    unit, names = Unit.of(record.objective), names_of(record)
+    table = _table(f"best of {record.title}" if record.best(1) else f"{record.title}: no completed trial yet")
+    for title in ("rank", "trial", record.objective, "params", "layers"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("decisions", overflow="fold")
+    for rank, trial in enumerate(record.best(count), 1):
+        cost = trial.outcome.cost if trial.outcome else None
+        sizes = (count_text(cost.parameters), str(cost.num_layers)) if cost else ("-", "-")
+        decided = ", ".join(decisions_text(trial, names).replace("  ", "=").split("\n"))
+        table.add_row(str(rank), str(trial.number), f"{_plain(unit.level(score_of(trial)))}{unit.mark}", *sizes, Text(decided))
+    return table
+
+
+def effects_table(effects: Effects, *, unit: Unit = POINTS) -> Table:
+    """Return depth × arm in at most 80 columns: differences are arm minus reference, intervals hold simultaneously."""
+    table = _table(f"{effects.factor}: each arm against {level_text(effects.reference)}{', in ' if unit.name else ''}{unit.name}")
+    table.add_column("depth", max_width=9, overflow="ellipsis", no_wrap=True)
+    table.add_column("arm", max_width=10, overflow="ellipsis", no_wrap=True)
+    for title in ("mean", "n", "fail", "effect", "interval", "p", "win", "params", "MACs"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for at in effects.at:
+        for level in (effects.reference, *effects.levels):
+            cell: CellSummary | None = _find(effects.cells, level, at)
+            if cell is not None:
+                table.add_row(*_effect_cells(effects, cell, _find(effects.at_each, level, at), unit))
+        table.add_section()
+    table.caption = "interval: simultaneous over the table. p: Holm. win: share of pairs won, a tie as half."
+    table.caption_justify = "left"
+    return table
+
+
+def verdict_text(effects: Effects | None, *, unit: Unit = POINTS) -> Text:
+    """Return the sentence of verdict, then each arm's effect and slope, then what else must be known.
+
+    Without effects: that nothing was measured, and what to add to the space file.
+    """
+    if effects is None:
+        return Text("A search only: it proposes architectures and says nothing of what one choice is worth; add `measure:`.")
+    told = Text(effects.sentence, style="bold")
+    for name, estimates in (("effect", effects.overall), ("slope", effects.slopes)):
+        for estimate in estimates:
+            told.append(f"\n{name:<7}{level_text(estimate.level):<14}", style="not bold")
+            told.append(f"{_numbers(estimate, unit):<40}", style="not bold")
+            told.append(estimate.verdict or "no verdict", style=_COLOURS[tone(estimate.verdict)])
+            if estimate.reason:
+                told.append(f" ({estimate.reason})", style="not bold")
+    for note in effects.notes:
+        told.append(f"\n- {note}", style="not bold dim")
+    return told
+
+
+def _effect_cells(effects: Effects, cell: CellSummary, effect: Estimate | None, unit: Unit) -> list[str]:
+    depth = at_text(effects, cell.at).replace(" layers", "")
+    shown = [depth, level_text(cell.level), unit.level(cell.mean), str(cell.n), str(cell.failures)]
+    if effect is not None:
+        wins = "-" if cell.wins is None else f"{cell.wins:.0%}"
+        shown += [unit.signed(effect.mean), unit.interval(effect.interval).replace(", ", ","), p_text(effect.p_holm), wins]
+        shown += [count_text(cell.parameter_difference, sign=True), count_text(cell.mac_difference, sign=True)]
+    return [_plain(text) for text in (*shown, *[""] * (11 - len(shown)))]
+
+
+def _numbers(estimate: Estimate, unit: Unit) -> str:
+    shown = f"{unit.signed(estimate.mean)} {unit.interval(estimate.interval)} p {p_text(estimate.p_holm)}"
+    return _plain(shown)
+
+
+def _table(title: str) -> Table:
+    return Table(title=Text(title), title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+
+
+def _find(rows: Sequence[Any], level: Scalar, at: tuple[Scalar, ...]) -> Any:
+    return next((row for row in rows if row.level == level and row.at == at), None)
+
+
+def _plain(text: str) -> str:
+    # A terminal's figures are copied into scripts, which know the hyphen only.
+    return text.replace(MINUS, "-").replace("–", "-")

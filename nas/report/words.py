@@ -1,0 +1,162 @@
+"""Layer 4: figures and names as people read them; the one place that turns fractions into points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from nas.values.architecture import write
+from nas.values.domains import Scalar
+from nas.values.effects import Effects, Interval
+from nas.values.records import TrainingRecord
+
+MINUS = "\N{MINUS SIGN}"
+ABSENT = "–"
+_TONES = {
+    "helps": "good",
+    "harms": "bad",
+    "practically equivalent": "same",
+    "grows": "good",
+    "shrinks": "bad",
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a metric is printed: a share of 1 as points (hundredths), a loss as it stands."""
+
+    scale: float
+    name: str
+    digits: int
+
+    @classmethod
+    def of(cls, objective: str) -> Unit:
+        """Return points for shares such as `val_accuracy` or `test_error`, plain figures for a loss."""
+        return cls(1.0, "", 3) if "loss" in objective else cls(100.0, "points", 1)
+
+    @property
+    def suffix(self) -> str:
+        """The name with a space before it, to stand behind a figure."""
+        return f" {self.name}" if self.name else ""
+
+    @property
+    def mark(self) -> str:
+        """What stands behind a level (not a difference): `%`, or nothing."""
+        return "%" if self.scale == 100.0 else ""
+
+    def level(self, value: float | None) -> str:
+        """Write a mean or a score without a sign, or a dash where there is none."""
+        return ABSENT if value is None else _sign(f"{value * self.scale:.{self.digits}f}")
+
+    def size(self, value: float) -> str:
+        """Write a declared size, such as the smallest effect of interest: `1 point`, `0.5 points`."""
+        number = f"{value * self.scale:g}"
+        return f"{number} {self.name}" if number != "1" else f"{number} {self.name.removesuffix('s')}".strip()
+
+    def signed(self, value: float | None) -> str:
+        """Write a difference with its sign, or a dash where there is none; what rounds to zero has no sign."""
+        if value is None:
+            return ABSENT
+        written = f"{value * self.scale:+.{self.digits}f}"
+        return _sign(written) if float(written) else written[1:]
+
+    def interval(self, interval: Interval | None) -> str:
+        """Write `[−0.3, +2.1]`, or a dash where the interval is refused."""
+        return ABSENT if interval is None else f"[{self.signed(interval.low)}, {self.signed(interval.high)}]"
+
+
+POINTS = Unit.of("accuracy")
+
+
+def p_text(p: float | None) -> str:
+    """Write a p-value as papers do: `.012`, `<.001`, a dash where there is none."""
+    if p is None:
+        return ABSENT
+    if p < 0.001:
+        return "<.001"
+    return "1.00" if p >= 0.9995 else f"{p:.3f}".removeprefix("0")
+
+
+def count_text(count: float | None, *, sign: bool = False) -> str:
+    """Write parameters or MACs shortly: `269.7k`, `40.6M`; with `sign`, a difference: `+2.8k`, `0`."""
+    if count is None:
+        return ABSENT
+    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(count) >= limit * 0.99995:
+            text = f"{count / limit:+.1f}{letter}"
+            break
+    else:
+        text = f"{count:+.0f}" if abs(count) >= 0.5 else "+0"
+    text = text.replace(".0", "") if text[-3:-1] == ".0" else text
+    return _sign(text) if sign and text != "+0" else _sign(text).removeprefix("+")
+
+
+def duration_text(seconds: float) -> str:
+    """Write a duration with the two units that matter: `48 s`, `3 min 20 s`, `2 h 05 min`, `3 d 4 h`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def plural(count: int, noun: str) -> str:
+    """Write `1 trial`, `2,000 trials`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def listing(items: Iterable[str]) -> str:
+    """Write `a`, `a and b`, `a, b and c`."""
+    *head, last = list(items) or [""]
+    return f"{', '.join(head)} and {last}" if head else last
+
+
+def tone(verdict: str) -> str:
+    """Return the tone of a verdict: `good`, `bad`, `same` or `open`."""
+    return next((name for start, name in _TONES.items() if verdict.startswith(start)), "open")
+
+
+def level_text(level: Scalar) -> str:
+    """Write a level of the factor."""
+    return write(level)
+
+
+def short_names(paths: Iterable[str]) -> Mapping[str, str]:
+    """Give every dotted path its shortest tail that no other path of the set has."""
+    unique = dict.fromkeys(paths)
+    tails: dict[str, str] = {}
+    for length in range(1, max((path.count(".") for path in unique), default=0) + 2):
+        shown = {path: ".".join(path.split(".")[-length:]) for path in unique if path not in tails}
+        counts: dict[str, int] = {}
+        for name in [".".join(path.split(".")[-length:]) for path in unique]:
+            counts[name] = counts.get(name, 0) + 1
+        tails |= {path: name for path, name in shown.items() if counts[name] == 1}
+    return {path: tails.get(path, path) for path in unique}
+
+
+def at_text(effects: Effects, at: tuple[Scalar, ...]) -> str:
+    """Write the depth of a cell: `20 layers` where that is constant, else the values of its decisions, else `all`."""
+    layers = dict(zip(effects.at, effects.num_layers, strict=True)).get(at)
+    if layers is not None and len(effects.by) == 1 and _told_apart(effects):
+        return f"{layers} layers"
+    names = short_names(effects.by)
+    if len(effects.by) == 1:
+        return f"{names[effects.by[0]]} {level_text(at[0])}"
+    return " · ".join(f"{names[path]} {level_text(value)}" for path, value in zip(effects.by, at, strict=True)) or "all"
+
+
+def decisions_text(training: TrainingRecord, names: Mapping[str, str]) -> str:
+    """Write what a training decided, one decision a line, for a mark's tip."""
+    return "\n".join(f"{names.get(path, path)}  {level_text(value)}" for path, value in training.decisions)
+
+
+def _told_apart(effects: Effects) -> bool:
+    # Levels of `by` that differ in something else than depth would otherwise carry one name twice.
+    return len(set(effects.num_layers)) == len(effects.num_layers)
+
+
+def _sign(text: str) -> str:
+    return text.replace("-", MINUS)

@@ -1,0 +1,56 @@
+"""Layer 4: the data that a space names, loaded and split once a process, and what a network has to know of it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from nas.building import make
+from nas.errors import UserError
+from nas.plugin import Data, NetworkContext
+from nas.registry import Registry
+from nas.sampling import first_choice, sample
+from nas.space import Space
+from nas.training import Split, split_data
+from nas.values.architecture import Configuration, PluginNode
+
+
+@lru_cache(maxsize=2)
+def load_data(node: PluginNode, registry: Registry) -> Data:
+    """Load a data set once a process."""
+    data: Data = make("data", node, registry).load()
+    return data
+
+
+@lru_cache(maxsize=2)
+def load_split(node: PluginNode, registry: Registry, seed: int) -> Split:
+    """Split a data set; the twins of a replicate follow each other and share it."""
+    return split_data(load_data(node, registry), seed=seed)
+
+
+def context_of(space: Space, configuration: Configuration) -> NetworkContext:
+    """Return the input shape and number of outputs that a network has to have: those of `input:`, else of the data."""
+    if space.input:
+        return NetworkContext(space.input.shape, space.input.classes)
+    data = load_data(configuration.data, space.registry)
+    return NetworkContext(data.input_shape, data.num_classes)
+
+
+def refuse_without_data(space: Space) -> None:
+    """Raise UserError for a space that only describes its input: there is nothing to train on."""
+    if space.input:
+        raise UserError(f"{space.file}: `input:` stands in for data in `nas show` and `nas check`; name a data set under `data:` to train")
+
+
+@lru_cache(maxsize=8)
+def describe_data(space: Space) -> dict[str, Any]:
+    """Describe the data set of a space: name, fingerprint, sizes; its first choice where it is a decision."""
+    node = sample(space, first_choice).configuration.data
+    data = load_data(node, space.registry)
+    return {
+        "name": node.name,
+        "fingerprint": data.fingerprint(),
+        "num_examples": len(data.targets),
+        "num_classes": data.num_classes,
+        "input_shape": list(data.input_shape),
+    }

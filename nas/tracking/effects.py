@@ -1,0 +1,63 @@
+"""Layer 3: effects as metrics of the study's run, with the depth as step, so that MLflow draws effect by depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nas.tracking.entries import Point
+from nas.tracking.keys import safe_keys
+from nas.values.architecture import write
+from nas.values.domains import Scalar
+from nas.values.effects import Effects, Estimate
+
+
+def effect_points(effects: Effects, timestamp_ms: int) -> tuple[Point, ...]:
+    """Return `effect/LEVEL`, `effect_low/…` and `effect_high/…` by step, and the same `_overall` and `_per_doubling`.
+
+    Values are percentage points. What was refused (no interval, no mean) has no point.
+    """
+    steps = dict(zip(effects.at, step_axis(effects)[1], strict=True))
+    everything = (*effects.at_each, *effects.overall, *effects.slopes)
+    levels = safe_keys(_plain(estimate.level) for estimate in everything)
+    points: list[Point] = []
+    for kind, estimates in (
+        ("effect", effects.at_each),
+        ("effect_overall", effects.overall),
+        ("effect_per_doubling", effects.slopes),
+    ):
+        for estimate in estimates:
+            step = steps[estimate.at] if kind == "effect" and estimate.at is not None else 0
+            level = levels[_plain(estimate.level)]
+            points += [
+                Point(f"{kind}{part}/{level}", figure, step, timestamp_ms) for part, figure in _figures(estimate)
+            ]
+    return tuple(points)
+
+
+def step_axis(effects: Effects) -> tuple[str, tuple[int, ...]]:
+    """Return what the step of an effect counts and its value at each of `effects.at`.
+
+    That is `num_layers` where it tells the cells apart, else the value of the one numeric `by` decision, else the place
+    in the order of the table (from 0).
+    """
+    layers = [count for count in effects.num_layers if count is not None]
+    if len(set(layers)) == len(effects.at):
+        return "num_layers", tuple(layers)
+    values = [at[0] for at in effects.at if len(at) == 1]
+    whole = [int(value) for value in values if isinstance(value, int | float) and value == int(value)]
+    if len(effects.by) == 1 and len(whole) == len(effects.at):
+        return effects.by[0], tuple(whole)
+    return "row of the table", tuple(range(len(effects.at)))
+
+
+def _figures(estimate: Estimate) -> Iterator[tuple[str, float]]:
+    if estimate.mean is not None:
+        yield "", 100 * estimate.mean
+    if estimate.interval is not None:
+        yield "_low", 100 * estimate.interval.low
+        yield "_high", 100 * estimate.interval.high
+
+
+def _plain(level: Scalar) -> str:
+    # A slash would put the level into a group of its own in the chart view.
+    return write(level).replace("/", "_")

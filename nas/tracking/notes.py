@@ -1,0 +1,124 @@
+"""Layer 3: what the study's run says about itself in MLflow's description: progress, verdict and table, in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from nas.tracking.effects import step_axis
+from nas.tracking.entries import NOTE
+from nas.tracking.keys import MAX_TAG_LENGTH, cut
+from nas.tracking.names import run_name
+from nas.values.architecture import write
+from nas.values.domains import Scalar
+from nas.values.effects import CellSummary, Effects, Estimate
+from nas.values.records import MeasurePlan, StudyRecord
+
+
+def study_tags(record: StudyRecord, effects: Effects | None, artifacts: Sequence[str], note: str) -> dict[str, str]:
+    """Return the tags of the study's run that change while it runs, its description among them."""
+    tags = {"nas.progress": progress(record), "nas.trials_planned": str(record.planned_search)}
+    if record.plan:
+        tags["nas.replicates_planned"] = str(record.plan.replicates)
+        tags["nas.plan"] = plan_text(record.plan)
+    for best in record.best(1):
+        tags["nas.best"] = f"{run_name(best, record)}: {best.outcome.score:.4f}" if best.outcome else ""
+    if effects:
+        tags["nas.verdict"] = effects.sentence
+        tags["nas.effect_step"] = step_axis(effects)[0]
+    tags[NOTE] = study_note(record, effects, artifacts, note)
+    return {key: cut(value, MAX_TAG_LENGTH) for key, value in tags.items()}
+
+
+def study_note(record: StudyRecord, effects: Effects | None, artifacts: Sequence[str], note: str) -> str:
+    """Return the description: the verdict, then the table, the progress, the best trials and where the report is."""
+    parts = [f"**{effects.sentence}**" if effects and effects.sentence else ""]
+    parts += [_table(effects), *(f"- {line}" for line in effects.notes)] if effects else []
+    parts += [progress(record), _best(record)]
+    if artifacts:
+        parts.append("See " + ", ".join(f"`{name}`" for name in artifacts) + " among this run's artifacts.")
+    return cut("\n\n".join(part for part in (*parts, note) if part), MAX_TAG_LENGTH)
+
+
+def progress(record: StudyRecord) -> str:
+    """Return `12 of 30 trials, 40 of 60 measured trainings (2 did not train, 1 broken)`."""
+    done = [t for t in record.search if t.state in ("complete", "pruned", "failed")]
+    measured = [t for t in record.measured if t.state in ("complete", "failed")]
+    text = f"{len(done)} of {record.planned_search} trials"
+    if record.plan:
+        text += f", {len(measured)} of {planned_measured(record.plan)} measured trainings"
+    everything = (*record.search, *record.measured)
+    counts = {
+        "pruned": sum(t.state == "pruned" for t in everything),
+        "did not train": sum(t.state == "failed" for t in everything),
+        "broken": sum(t.state == "broken" for t in everything),
+    }
+    remarks = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"{text} ({remarks})" if remarks else text
+
+
+def plan_text(plan: MeasurePlan) -> str:
+    """Return what is measured: `shortcut: identity against none, by depth 1, 3, 9; 10 replicates (standard)`."""
+    arms = ", ".join(write(level) for level in plan.levels if level != plan.reference)
+    text = f"{_leaf(plan.factor)}: {arms} against {write(plan.reference)}"
+    for path, values in plan.by:
+        text += f", by {_leaf(path)} " + ", ".join(write(value) for value in values)
+    return f"{text}; {plan.replicates} replicates ({plan.mode})"
+
+
+def planned_measured(plan: MeasurePlan) -> int:
+    """Return how many trainings a measurement asks for: replicates x arms x values of each `by` decision."""
+    return plan.replicates * len({plan.reference, *plan.levels}) * math.prod(len(values) for _, values in plan.by)
+
+
+def _best(record: StudyRecord) -> str:
+    best = record.best(3)
+    if not best:
+        return ""
+    lines = [f"- {run_name(t, record)}: {t.outcome.score:.4f}" for t in best if t.outcome]
+    return "\n".join([f"Best trials by {record.objective} (exploratory: adaptive sampling):", "", *lines])
+
+
+def _table(effects: Effects) -> str:
+    head = [_leaf(path) for path in effects.by]
+    head += ["layers", "level", "mean", "n", "failed", "effect, points", "interval", "Holm p", "verdict"]
+    rows = [head, ["---"] * len(head)]
+    for at, layers in zip(effects.at, effects.num_layers, strict=True):
+        for level in dict.fromkeys((effects.reference, *effects.levels)):
+            rows.append([*(write(value) for value in at), _or_dash(layers), *_cells(effects, level, at)])
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def _cells(effects: Effects, level: Scalar, at: tuple[Scalar, ...]) -> list[str]:
+    cell = next((c for c in effects.cells if (c.level, c.at) == (level, at)), None)
+    estimate = next((e for e in effects.at_each if (e.level, e.at) == (level, at)), None)
+    if level == effects.reference:
+        return [write(level), *_facts(cell), "reference", "", "", ""]
+    return [write(level), *_facts(cell), *_effect(estimate)]
+
+
+def _facts(cell: CellSummary | None) -> list[str]:
+    if cell is None:
+        return ["-", "-", "-"]
+    return [_points(cell.mean), str(cell.n), str(cell.failures)]
+
+
+def _effect(estimate: Estimate | None) -> list[str]:
+    if estimate is None:
+        return ["-", "-", "-", "not measured"]
+    interval = estimate.interval
+    span = f"[{_points(interval.low, '+')}, {_points(interval.high, '+')}]" if interval else "-"
+    holm = f"{estimate.p_holm:.3g}" if estimate.p_holm is not None else "-"
+    return [_points(estimate.mean, "+"), span, holm, estimate.verdict or estimate.reason]
+
+
+def _points(value: float | None, sign: str = "") -> str:
+    return _or_dash(None) if value is None or math.isnan(value) else f"{100 * value:{sign}.2f}"
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _leaf(path: str) -> str:
+    return path.rpartition(".")[2]

@@ -1,0 +1,43 @@
+"""Layer 3: where MLflow keeps its runs: a server or database that is named, else SQLite in the store folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from nas.errors import UserError
+
+DATABASE_NAME = "mlflow.db"
+
+
+def store_uri(store: Path) -> str:
+    """Return MLFLOW_TRACKING_URI where it is set, else the SQLite database in the folder `store`, which is created.
+
+    Raises:
+        UserError: the folder cannot be created, or its path has a character that a database URL cannot carry.
+    """
+    named = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if named:
+        return named
+    folder = store.expanduser().resolve()
+    # SQLAlchemy before 2.1 takes `%` literally and 2.1 decodes it; `?` starts the options of a URL in both.
+    if set("%?") & set(str(folder)):
+        raise UserError(f"{folder}: a store's path has no '%' or '?'; choose another folder with --store")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{folder}: cannot be created ({reason}); choose another folder with --store") from error
+    return f"sqlite:///{(folder / DATABASE_NAME).as_posix()}"
+
+
+def is_server(uri: str) -> bool:
+    """Say whether `uri` names a tracking server, which has its own place for artifacts, rather than a database."""
+    return urlsplit(uri).scheme in ("http", "https") or uri.startswith("databricks")
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` with the user and password of every URL in it left out."""
+    return re.sub(r"(\w+://)[^/\s@]+@", r"\1", text)

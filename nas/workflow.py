@@ -1,0 +1,184 @@
+"""Layer 5: the whole way, from a space file to the verdict: search, measure, record, report."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.errors import UserError
+from nas.measuring.estimates import estimate
+from nas.measuring.table import write_results
+from nas.outlining import outline
+from nas.paths import default_store
+from nas.plugin import NetworkContext
+from nas.registry import Registry, discover
+from nas.report.diagram import draw_architecture
+from nas.report.figures import write_figures
+from nas.report.page import write_report
+from nas.space import Space, load_space
+from nas.study.ledger import default_storage
+from nas.study.study import Study
+from nas.tracking.place import store_uri
+from nas.tracking.tracker import SyncReport, Tracker
+from nas.values.effects import Effects, Result
+from nas.values.records import StudyRecord
+
+Watcher = Callable[[Mapping[str, Any], Study], None]
+"""Told every event of a running study, for a progress display."""
+
+SYNC_EVERY_S = 2.0
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a finished command leaves: the record, the effects (None without a measurement), and where the files are."""
+
+    record: StudyRecord
+    effects: Effects | None
+    report: Path
+    tracking_uri: str
+    sync: SyncReport
+
+
+def search(
+    space: Space | str | Path,
+    *,
+    store: Path | None = None,
+    storage: str | None = None,
+    plugins: Sequence[str | Path] = (),
+    workers: int | None = None,
+    watch: Watcher | None = None,
+) -> StudyResult:
+    """Search a space and, where it has a `measure:` section, measure its factor; go on where an earlier run stopped.
+
+    Args:
+        space: a space file or an already loaded Space.
+        store: the folder of the results; `./mlflow` by default.
+        storage: the ledger's database URL; SQLite in the store by default.
+        plugins: folders with further plugins.
+        workers: worker processes; one a core, or one a GPU where there are several, by default.
+        watch: is told every event while the study runs.
+
+    Raises:
+        UserError: the space, a plugin or an argument is wrong.
+        StudyError: trainings keep failing, or the ledger cannot be reached. What is finished is kept.
+    """
+    return _run(space, ("search", "measure"), store=store, storage=storage, plugins=plugins, workers=workers, watch=watch)
+
+
+def measure(
+    space: Space | str | Path,
+    *,
+    store: Path | None = None,
+    storage: str | None = None,
+    plugins: Sequence[str | Path] = (),
+    workers: int | None = None,
+    watch: Watcher | None = None,
+) -> StudyResult:
+    """Measure the factor of a space's `measure:` section without searching. Arguments and errors as for `search`."""
+    loaded = _loaded(space, plugins)
+    if loaded.measure is None:
+        raise UserError(f"{loaded.file} has no `measure:` section; add one with factor, reference and smallest_effect")
+    return _run(loaded, ("measure",), store=store, storage=storage, plugins=plugins, workers=workers, watch=watch)
+
+
+def _loaded(space: Space | str | Path, plugins: Sequence[str | Path]) -> Space:
+    return space if isinstance(space, Space) else load_space(space, discover(plugins))
+
+
+def _run(
+    space: Space | str | Path, phases: Sequence[str], *, store: Path | None, storage: str | None,
+    plugins: Sequence[str | Path], workers: int | None, watch: Watcher | None,
+) -> StudyResult:  # fmt: skip
+    store = store or default_store()
+    store.mkdir(parents=True, exist_ok=True)
+    study = Study.open(_loaded(space, plugins), storage or default_storage(store), plugins=plugins)
+    tracker = Tracker(store_uri(store), store / "artifacts")
+    with _Recorder(tracker, study):
+        for event in study.run(phases=phases, workers=workers):
+            if watch:
+                watch(event, study)
+    return conclude(study, store=store, tracker=tracker)
+
+
+def conclude(study: Study, *, store: Path, tracker: Tracker | None = None) -> StudyResult:
+    """Estimate the effects, write report, figures and raw replicates, and bring MLflow up to the ledger."""
+    tracker = tracker or Tracker(store_uri(store), store / "artifacts")
+    record, space = study.record(), study.space
+    effects = effects_of(record)
+    folder = store / "reports" / record.title
+    page = write_report(record, effects=effects, diagram=best_diagram(record, space.registry), folder=folder)
+    files = [page, *write_figures(record, effects, folder)]
+    if effects:
+        files.append(folder / "replicates.csv")
+        write_results(files[-1], results_of(record), by=effects.by)
+    sync = tracker.sync(record, effects=effects, artifacts=files, finished=True, note=f"The report: `{page}`")
+    return StudyResult(record, effects, page, tracker.uri, sync)
+
+
+def results_of(record: StudyRecord) -> tuple[Result, ...]:
+    """Return the measured trainings as the estimator takes them; one that never ended has no value."""
+    cells: dict[Any, Result] = {}
+    for training in record.measured:
+        cell, outcome = training.cell, training.outcome
+        if cell is None or (cell in cells and outcome is None):
+            continue
+        told = outcome is not None and training.state in ("complete", "failed")
+        cells[cell] = Result(
+            replicate=cell.replicate,
+            level=cell.level,
+            by=tuple(value for _, value in cell.by),
+            value=outcome.score if outcome and told else None,
+            failed=training.state == "failed",
+            parameters=outcome.cost.parameters if outcome else None,
+            macs=outcome.cost.macs if outcome else None,
+            num_layers=outcome.cost.num_layers if outcome else None,
+        )
+    return tuple(cells.values())
+
+
+def effects_of(record: StudyRecord) -> Effects | None:
+    """Estimate the effects of a record, or return None where nothing was measured yet."""
+    plan, results = record.plan, results_of(record)
+    if plan is None or not any(r.value is not None and r.level == plan.reference for r in results):
+        return None
+    return estimate(
+        results,
+        factor=plan.factor,
+        reference=plan.reference,
+        levels=plan.levels,
+        by=tuple(path for path, _ in plan.by),
+        smallest_effect=plan.smallest_effect,
+        scope=str(record.data.get("name", "")),
+    )
+
+
+def best_diagram(record: StudyRecord, registry: Registry) -> str:
+    """Draw the best architecture of a search as SVG; '' where none is finished."""
+    best = record.best(1)
+    if not best or best[0].configuration is None:
+        return ""
+    context = NetworkContext(tuple(record.data["input_shape"]), record.data["num_classes"])
+    return draw_architecture(outline(best[0].configuration.architecture, registry, context))
+
+
+class _Recorder:
+    """Brings MLflow up to the ledger from a thread of its own while a study runs, off the way of the trainings."""
+
+    def __init__(self, tracker: Tracker, study: Study) -> None:
+        self.tracker, self.study, self.done = tracker, study, threading.Event()
+        self.thread = threading.Thread(target=self._record, daemon=True)
+
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        self.thread.join()
+
+    def _record(self) -> None:
+        while not self.done.wait(SYNC_EVERY_S):
+            self.tracker.sync(self.study.record())
