@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import socket
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from functools import cached_property
@@ -34,7 +35,6 @@ TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_ATTEMPTS = 3
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
 def default_storage(store: Path) -> str:
@@ -48,15 +48,24 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     if sqlite:
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     try:
-        database = optuna.storages.RDBStorage(
-            url,
-            engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True},
-            heartbeat_interval=HEARTBEAT_S,
-            grace_period=GRACE_S,
-        )
+        with _heartbeat_is_meant():
+            database = optuna.storages.RDBStorage(
+                url,
+                engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True},
+                heartbeat_interval=HEARTBEAT_S,
+                grace_period=GRACE_S,
+            )
         return optuna.storages.get_storage(database)
     except Exception as error:  # SQLAlchemy, the driver and Optuna each raise their own
         raise StudyError(f"cannot open the ledger {url}: {error}") from error
+
+
+@contextmanager
+def _heartbeat_is_meant() -> Iterator[None]:
+    """Optuna calls its heartbeat experimental at every use; its version is pinned below 6, and tests watch the behaviour."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
 
 
 @dataclass(frozen=True)
@@ -174,7 +183,8 @@ class Ledger:
         grace period. A trial whose outcome was recorded but not told is told.
         """
         closed = 0
-        optuna.storages.fail_stale_trials(self.study)
+        with _heartbeat_is_meant():
+            optuna.storages.fail_stale_trials(self.study)
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             host, pid = frozen.user_attrs.get("worker", (socket.gethostname(), 0))
             if host != socket.gethostname() or is_running(pid):

@@ -6,7 +6,8 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytorch_lightning as pl
@@ -52,8 +53,7 @@ def train(network: nn.Module, recipe: Recipe, split: Split, cost: Cost, goal: Go
     """
     started = time.perf_counter()
     module = _Module(network, recipe, split, goal, seed)
-    _quieten()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), _quiet():
         torch.manual_seed(derive(seed, "noise"))
         trainer = pl.Trainer(
             max_epochs=recipe.epochs,
@@ -189,8 +189,10 @@ class _Figures:
         return self.correct / self.count
 
 
-def _quieten() -> None:
-    # Lightning announces devices and gives advice at every Trainer; a study makes hundreds.
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning announces devices and gives advice at every Trainer; a study makes hundreds."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning", category=UserWarning)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        yield

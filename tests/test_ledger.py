@@ -1,0 +1,136 @@
+"""The ledger: a queue that loses nothing and trains nothing twice."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from nas.errors import StudyError
+from nas.sampling import first_choice, sample
+from nas.space import Space
+from nas.study.ledger import MAX_ATTEMPTS, Ledger, Slot, open_storage, suggest
+from nas.values.outcome import Cost, Outcome
+from nas.values.records import Cell
+
+
+def outcome(score: float = 0.5, status: str = "complete") -> Outcome:
+    return Outcome(status, score, {"val_accuracy": score}, {"val_accuracy": (0.1, score)}, Cost(10, 20, 8), 2, 0.1, "cpu")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    storage = open_storage(f"sqlite:///{tmp_path / 'optuna.db'}")
+    return Ledger.create(storage, "study", direction="maximize", about={"phase": "search"})
+
+
+def slots(count: int) -> list[Slot]:
+    return [Slot(f"t{i}", seed=i, fixed={}) for i in range(count)]
+
+
+def gone() -> int:
+    """A process id that is certainly not running any more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def pretend_worker_died(ledger: Ledger, trial: optuna.trial.Trial) -> None:
+    host = trial.user_attrs["worker"][0]
+    trial.set_user_attr("worker", [host, gone()])
+
+
+def test_a_slot_is_queued_once(ledger: Ledger) -> None:
+    assert ledger.ensure(slots(3)) == 3
+    assert ledger.ensure(slots(3)) == 0
+    assert ledger.ensure(slots(5)) == 2
+
+
+def test_two_workers_never_claim_the_same_trial(ledger: Ledger) -> None:
+    ledger.ensure(slots(4))
+    other = Ledger(open_storage(str(ledger.storage._backend.url)), "study")  # type: ignore[attr-defined]
+    claimed = [worker.claim() for worker in (ledger, other) * 2]
+    assert len({trial.number for trial in claimed if trial}) == 4
+    assert ledger.claim() is None
+    assert other.claim() is None
+
+
+def test_a_dead_workers_trial_is_queued_again_with_its_decisions(ledger: Ledger, small: Space) -> None:
+    ledger.ensure(slots(1))
+    trial = ledger.claim()
+    assert trial is not None
+    before = sample(small, lambda decision: suggest(trial, decision))
+    pretend_worker_died(ledger, trial)
+    assert ledger.heal() == 1
+    assert ledger.ensure(slots(1)) == 1
+    again = ledger.claim()
+    assert again is not None
+    assert sample(small, lambda decision: suggest(again, decision)) == before
+    assert again.user_attrs["seed"] == trial.user_attrs["seed"]
+
+
+def test_a_living_workers_trial_is_left_alone(ledger: Ledger) -> None:
+    ledger.ensure(slots(1))
+    trial = ledger.claim()
+    assert trial is not None
+    assert trial.user_attrs["worker"][1] == os.getpid()
+    assert ledger.heal() == 0
+    assert ledger.ensure(slots(1)) == 0
+
+
+def test_an_outcome_that_was_recorded_but_not_told_is_told(ledger: Ledger, small: Space) -> None:
+    ledger.ensure(slots(1))
+    trial = ledger.claim()
+    assert trial is not None
+    decided = sample(small, lambda decision: suggest(trial, decision))
+    trial.set_user_attr("configuration", decided.configuration.to_dict())
+    trial.set_user_attr("outcome", outcome(0.75).to_dict())
+    pretend_worker_died(ledger, trial)
+    ledger.heal()
+    assert ledger.ensure(slots(1)) == 0
+    (record,) = ledger.records()
+    assert (record.state, record.outcome) == ("complete", outcome(0.75))
+
+
+def test_a_slot_that_keeps_breaking_is_given_up(ledger: Ledger) -> None:
+    for _ in range(MAX_ATTEMPTS):
+        assert ledger.ensure(slots(1)) == 1
+        trial = ledger.claim()
+        assert trial is not None
+        ledger.fail(trial, "broken", "no such luck")
+    assert ledger.ensure(slots(1)) == 0
+    assert [record.state for record in ledger.records()] == ["broken"] * MAX_ATTEMPTS
+    assert ledger.records()[0].error == "no such luck"
+
+
+def test_a_failed_training_is_told_at_its_failure_score(ledger: Ledger, small: Space) -> None:
+    ledger.ensure(slots(1))
+    trial = ledger.claim()
+    assert trial is not None
+    decided = sample(small, first_choice)
+    ledger.finish(trial, decided.configuration, outcome(0.1, "failed"))
+    (frozen,) = ledger.study.trials
+    assert (frozen.state, frozen.value) == (TrialState.COMPLETE, 0.1)
+    assert ledger.records()[0].state == "failed"
+
+
+def test_a_record_gives_back_configuration_outcome_and_cell(ledger: Ledger, small: Space) -> None:
+    cell = Cell(3, "identity", (("architecture.staged.depth", 9),))
+    ledger.ensure([Slot("r3|identity|9", 11, {}, cell)])
+    trial = ledger.claim()
+    assert trial is not None
+    decided = sample(small, lambda decision: suggest(trial, decision))
+    ledger.finish(trial, decided.configuration, outcome())
+    (record,) = ledger.records()
+    assert record.configuration == decided.configuration
+    assert record.decisions == decided.decisions
+    assert (record.cell, record.seed, record.outcome) == (cell, 11, outcome())
+
+
+def test_an_unreachable_ledger_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "optuna.db").write_text("this is no database, however long it is made to look like one " * 20)
+    with pytest.raises(StudyError, match="cannot open the ledger sqlite"):
+        open_storage(f"sqlite:///{tmp_path / 'optuna.db'}")

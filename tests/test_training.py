@@ -1,0 +1,173 @@
+"""Training: deterministic by seed, twins on equal footing, failures as outcomes."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from nas.building import build, build_recipe, cost_of
+from nas.errors import UserError
+from nas.measuring.failures import above_chance
+from nas.plugin import Data, NetworkContext
+from nas.recipe import Recipe
+from nas.registry import Registry
+from nas.sampling import first_choice, fixing, sample
+from nas.space import Space
+from nas.study.materials import load_data
+from nas.training import Goal, split_data, train
+from nas.training.data import Batches
+from nas.values.outcome import Outcome
+
+GOAL = Goal("val_accuracy", lambda *counts: not above_chance(*counts))
+
+
+def run(space: Space, *, seed: int = 1, goal: Goal = GOAL, level: str = "identity", **changes: object) -> Outcome:
+    decided = sample(space, fixing({"architecture.staged.shortcut": level}, first_choice)).configuration
+    data = load_data(decided.data, space.registry)
+    context = NetworkContext(data.input_shape, data.num_classes)
+    network = build(decided.architecture, space.registry, context, seed=seed)
+    recipe = replace(build_recipe(decided.train, space.registry), **changes)  # type: ignore[arg-type]
+    return train(network, recipe, split_data(data, seed=1), cost_of(decided.architecture, space.registry, context), goal, seed=seed)
+
+
+def plain(outcome: Outcome) -> Outcome:
+    return replace(outcome, duration_s=0.0)
+
+
+def test_the_same_seed_gives_the_same_numbers_bit_for_bit(small: Space) -> None:
+    assert plain(run(small, seed=5)) == plain(run(small, seed=5))
+
+
+def test_another_seed_gives_other_numbers(small: Space) -> None:
+    assert run(small, seed=5).curves != run(small, seed=6).curves
+
+
+def test_training_leaves_the_global_random_state_alone(small: Space) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    run(small)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_digits_are_learned_above_chance_and_every_epoch_is_recorded(small: Space) -> None:
+    outcome = run(small, epochs=6, batch_size=64)
+    assert outcome.status == "complete"
+    assert outcome.score > 0.5
+    assert {len(curve) for curve in outcome.curves.values()} == {6}
+    assert outcome.score == outcome.metrics["val_accuracy"] == outcome.curves["val_accuracy"][-1]
+
+
+def test_the_test_part_is_scored_only_when_it_is_the_goal(small: Space) -> None:
+    assert "test_accuracy" not in run(small).metrics
+    outcome = run(small, goal=replace(GOAL, metric="test_accuracy"))
+    assert outcome.score == outcome.metrics["test_accuracy"]
+    assert "test_accuracy" not in outcome.curves
+
+
+def test_a_loss_that_is_not_finite_is_a_failed_outcome_scored_at_the_majority_share(small: Space) -> None:
+    class Bomb(torch.optim.SGD):
+        def step(self, closure: object = None) -> None:  # type: ignore[override]
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    parameter.data.fill_(math.nan)
+
+    class Optimizer:
+        def build(self, parameters: object) -> torch.optim.Optimizer:
+            return Bomb(parameters, lr=0.1)  # type: ignore[arg-type]
+
+    outcome = run(small, optimizer=Optimizer)
+    assert outcome.status == "failed"
+    assert outcome.failure.startswith("diverged")
+    assert outcome.score == pytest.approx(36 / 359, abs=0.003)
+    assert Outcome.from_dict(outcome.to_dict()).status == "failed"
+
+
+def test_a_network_that_learned_nothing_is_a_failed_outcome(small: Space) -> None:
+    outcome = run(small, schedule=lambda: type("Zero", (), {"factor": lambda *_: 0.0})(), epochs=1)
+    assert outcome.status == "failed"
+    assert outcome.failure.startswith("learned nothing")
+
+
+def test_should_stop_ends_a_training_as_pruned(small: Space) -> None:
+    seen: list[int] = []
+
+    def stop(epoch: int, value: float) -> bool:
+        seen.append(epoch)
+        return epoch == 2
+
+    outcome = run(small, goal=replace(GOAL, should_stop=stop), epochs=5)
+    assert (outcome.status, outcome.num_epochs, seen) == ("pruned", 2, [1, 2])
+
+
+def test_twins_see_the_same_batches_in_the_same_order() -> None:
+    first, second = (list(Batches(100, 32, seed=4)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert sorted(torch.cat(first).tolist()) == list(range(100))
+
+
+def test_the_batch_order_does_not_depend_on_what_the_network_draws() -> None:
+    torch.manual_seed(0)
+    first = list(Batches(64, 16, seed=4))
+    torch.rand(1000)
+    assert all(torch.equal(a, b) for a, b in zip(first, list(Batches(64, 16, seed=4)), strict=True))
+
+
+def test_a_last_batch_of_one_joins_the_one_before() -> None:
+    assert [len(batch) for batch in Batches(65, 32, seed=0)] == [32, 33]
+    assert [len(batch) for batch in Batches(66, 32, seed=0)] == [32, 32, 2]
+
+
+def test_the_split_is_stratified_disjoint_and_seeded(registry: Registry) -> None:
+    labels = torch.arange(10).repeat_interleave(20)
+    data = Data(torch.arange(200.0).view(200, 1, 1, 1), labels, tuple("0123456789"))
+    first, again, other = split_data(data, seed=1), split_data(data, seed=1), split_data(data, seed=2)
+    assert [part.targets.bincount().tolist() for part in (first.train, first.val, first.test)] == [[12] * 10, [4] * 10, [4] * 10]
+    assert torch.equal(first.train.inputs, again.train.inputs)
+    assert not torch.equal(first.train.inputs, other.train.inputs)
+    pictures = torch.cat([part.inputs.flatten() for part in (first.train, first.val, first.test)])
+    assert len(pictures.unique()) == 200
+
+
+def test_normalisation_uses_the_training_part_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    data = Data(torch.rand(200, 3, 2, 2, generator=generator), torch.arange(200) % 4, tuple("abcd"))
+    split = split_data(data, seed=3)
+    assert torch.allclose(split.train.inputs.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
+    assert not torch.allclose(split.test.inputs.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
+
+
+def test_too_few_examples_of_a_class_are_refused() -> None:
+    data = Data(torch.zeros(9, 1, 2, 2), torch.tensor([0] * 6 + [1] * 3), ("a", "b"))
+    with pytest.raises(UserError, match="3 examples in the smallest"):
+        split_data(data, seed=0)
+
+
+def test_gradient_clipping_reaches_the_optimizer(small: Space) -> None:
+    norms: list[float] = []
+
+    class Watching(torch.optim.SGD):
+        def step(self, closure: object = None) -> None:  # type: ignore[override]
+            gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+            norms.append(float(nn.utils.get_total_norm(gradients)))
+            super().step()
+
+    class Optimizer:
+        def build(self, parameters: object) -> torch.optim.Optimizer:
+            return Watching(parameters, lr=0.1)  # type: ignore[arg-type]
+
+    run(small, optimizer=Optimizer, gradient_clip_val=0.05, epochs=1)
+    assert norms
+    assert max(norms) <= 0.05 + 1e-5
+
+
+def test_a_recipe_is_built_with_lightnings_options(small: Space) -> None:
+    recipe = build_recipe(sample(small, first_choice).configuration.train, small.registry)
+    assert isinstance(recipe, Recipe)
+    assert (recipe.accelerator, recipe.devices, recipe.precision) == ("auto", 1, "32-true")
+
+
+def test_bfloat16_precision_passes_through_to_lightning(small: Space) -> None:
+    assert run(small, precision="bf16-mixed").curves != run(small).curves
