@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+MAX_SHOWN = 80
+MAX_LISTED = 300
 
 
 class NasError(Exception):
@@ -25,7 +28,7 @@ class Where:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.file and self.line else self.file
-        return ": ".join(part for part in (place, self.path) if part)
+        return ": ".join(part for part in (place, shown(self.path, 3 * MAX_SHOWN)) if part)
 
 
 class SpaceError(UserError):
@@ -48,10 +51,45 @@ class StudyError(NasError):
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Say `; did you mean 'depth'?` for the nearest of `names`, else list what there is, else nothing."""
-    known = sorted(str(n) for n in names)
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+    known = sorted({str(n) for n in names})
+    close = _closest(str(name)[: 2 * MAX_SHOWN], known)
     if close:
-        return f"; did you mean '{close[0]}'?"
-    if known:
-        return f"; choose from: {', '.join(known)}"
-    return ""
+        return f"; did you mean '{close}'?"
+    return f"; choose from: {listed(known)}" if known else ""
+
+
+def listed(names: Sequence[str]) -> str:
+    """Write names with commas; of very many the first ones and how many more there are."""
+    kept, length = [], 0
+    for name in names:
+        length += len(name) + 2
+        if kept and length > MAX_LISTED:
+            return f"{', '.join(kept)} and {len(names) - len(kept)} more"
+        kept.append(name)
+    return ", ".join(kept)
+
+
+def shown(text: str, limit: int = MAX_SHOWN) -> str:
+    """Make any text fit a message: on one line, without control characters, cut where it is very long."""
+    plain = text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return plain if len(plain) <= limit else f"{plain[: limit - 1]}…"
+
+
+def _closest(name: str, known: Sequence[str]) -> str | None:
+    """Return what was probably meant: the same but for case and hyphens, the tail of a path, a typing error, a beginning."""
+    plain = {_plain(k): k for k in reversed(known)}
+    asked = _plain(name)
+    if asked in plain:
+        return plain[asked]
+    tails = [k for p, k in plain.items() if asked and p.endswith(f".{asked}")]
+    if len(tails) == 1:
+        return tails[0]
+    close = difflib.get_close_matches(asked, plain, n=1, cutoff=0.6)
+    if close:
+        return plain[close[0]]
+    starts = [k for p, k in plain.items() if len(asked) > 1 and p.startswith(asked)]
+    return starts[0] if len(starts) == 1 else None
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")

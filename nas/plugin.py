@@ -56,7 +56,7 @@ def plugin(name: str) -> Callable[[type[T]], type[T]]:
 
 
 def use(name: str, **parameters: Any) -> Any:
-    """Name another plugin as the default of a `Factory` parameter: `norm: Factory[Norm] = use("batch")`."""
+    """Name another plugin as a default, for a parameter written like this: `norm: Factory[Norm] = use("batch")`."""
     return PluginNode(name, tuple(parameters.items()))
 
 

@@ -56,7 +56,7 @@ def fixing(fixed: Mapping[str, Scalar], otherwise: Chooser) -> Chooser:
 
 def first_choice(decision: Decision) -> Scalar:
     """Choose what stands first: the first label, the low end of a range."""
-    return decision.domain.labels[0] if hasattr(decision.domain, "labels") else decision.domain.low
+    return decision.domain.first
 
 
 def refuse_unused(fixed: Mapping[str, Scalar], sampled: Sample) -> None:

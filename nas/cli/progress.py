@@ -37,8 +37,7 @@ class _Counts:
         record = study.record()
         counts = {"search": (sum(t.state in TOLD for t in record.search), record.planned_search)}
         if record.plan:
-            cells = {t.cell for t in record.measured}
-            counts["measure"] = (sum(t.state in TOLD for t in record.measured), len(cells))
+            counts["measure"] = (sum(t.state in TOLD for t in record.measured), study.planned_measure)
         if self.done_at_start < 0:
             self.done_at_start = sum(done for done, _ in counts.values())
         return counts

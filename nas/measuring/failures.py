@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scipy import stats  # type: ignore[import-untyped, unused-ignore]  # scipy ships no types
+from scipy import stats
 
 from nas.errors import UserError
 

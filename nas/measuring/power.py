@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from scipy.optimize import brentq  # type: ignore[import-untyped, unused-ignore]  # scipy ships no types
-from statsmodels.stats.power import TTestPower  # type: ignore[import-untyped, unused-ignore]  # nor does it
+from scipy.optimize import brentq
+from statsmodels.stats.power import TTestPower
 
 from nas.errors import UserError
 

@@ -53,9 +53,7 @@ def sort_key(value: Any) -> tuple[int, float, str]:
     return (3, 0.0, "") if value is None else (2, 0.0, str(value))
 
 
-def arrange(
-    results: Sequence[Result], *, reference: Scalar, by: Sequence[str], levels: Sequence[Scalar] | None
-) -> Trainings:
+def arrange(results: Sequence[Result], *, reference: Scalar, by: Sequence[str], levels: Sequence[Scalar] | None) -> Trainings:
     """Check results and lay them out; the order they come in changes nothing.
 
     Raises:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from nas.errors import PluginError
 from nas.plugin import Bounds
+from nas.values.domains import written
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,11 @@ class ScalarType:
 
     python: type
     bounds: Bounds = Bounds()
+
+    def within(self, number: float) -> bool:
+        """Say whether a number lies in the bounds."""
+        low, high = self.bounds.low, self.bounds.high
+        return (low is None or number >= low) and (high is None or number <= high)
 
     def __str__(self) -> str:
         low, high = self.bounds.low, self.bounds.high
@@ -36,7 +42,7 @@ class OneOf:
     values: tuple[Any, ...]
 
     def __str__(self) -> str:
-        return " | ".join(str(value) for value in self.values)
+        return " | ".join(written(value) for value in self.values)
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,9 @@ class PluginType:
     kind: str
 
     def __str__(self) -> str:
-        return f"a {self.kind}"
+        if self.kind == "data":
+            return "a data set"
+        return f"{'an' if self.kind[:1] in 'aeiou' else 'a'} {self.kind}"
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ class UnionType:
 ParameterType = Union[ScalarType, OneOf, PluginType, ListType, NothingType, UnionType]
 
 REQUIRED = inspect.Parameter.empty
+_FORMS = "bool, int, float, str, Literal[…], tuple[T, ...], Each[T], T | None or Factory[Block]"
 
 
 @dataclass(frozen=True)
@@ -97,24 +106,26 @@ class Parameter:
 
 
 def parameters_of(cls: type, where: str) -> tuple[Parameter, ...]:
-    """Read the keyword-only parameters of `cls`. Raises PluginError, naming `where`, for one without a usable type."""
+    """Read the keyword-only parameters of `cls`. Raises PluginError, naming `where`, for one that no space file could set."""
     constructor = cls.__init__  # type: ignore[misc]  # the constructor of this very class is what is wanted
     if constructor is object.__init__:
         return ()
     try:
         hints = typing.get_type_hints(constructor, include_extras=True)
-    except NameError as error:
-        raise PluginError(f"{where}: a type in the signature of {cls.__name__} cannot be read: {error}") from error
+    except Exception as error:  # annotations are expressions: whatever they raise
+        raise PluginError(
+            f"{where}: a type in the signature of {cls.__name__} cannot be read: {error}; "
+            "import it outside `if TYPE_CHECKING:`, since space files are checked against it"
+        ) from error
     found = []
-    for parameter in inspect.signature(constructor).parameters.values():
+    for place, parameter in enumerate(inspect.signature(constructor).parameters.values()):
+        told = f"{where}: parameter '{parameter.name}' of {cls.__name__}"
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            continue
-        if parameter.name not in hints:
-            raise PluginError(
-                f"{where}: parameter '{parameter.name}' of {cls.__name__} has no type; "
-                f"write it as `{parameter.name}: int = 3`, so that space files can be checked"
-            )
-        found.append(Parameter(parameter.name, read_type(hints[parameter.name], where), parameter.default))
+            _refuse_positional(parameter, place, told)
+        elif parameter.name not in hints:
+            raise PluginError(f"{told} has no type; write it as `{parameter.name}: int = 3`, so that space files can be checked")
+        else:
+            found.append(Parameter(parameter.name, read_type(hints[parameter.name], told), parameter.default))
     return tuple(found)
 
 
@@ -135,10 +146,7 @@ def read_type(hint: Any, where: str) -> ParameterType:
         return ListType(read_type(arguments[0], where))
     if origin is collections.abc.Callable and getattr(arguments[-1], "kind", None):
         return PluginType(arguments[-1].kind)
-    raise PluginError(
-        f"{where}: the type {hint!r} cannot be written in a space file; "
-        "use bool, int, float, str, Literal[…], tuple[T, ...], Each[T], T | None or Factory[Block]"
-    )
+    raise PluginError(f"{where} has the type {_name(hint)}, which no space file can write; use {_FORMS}")
 
 
 def kind_in(expected: ParameterType) -> str:
@@ -156,8 +164,20 @@ def members_of(expected: ParameterType) -> tuple[ParameterType, ...]:
     return expected.members if isinstance(expected, UnionType) else (expected,)
 
 
+def _refuse_positional(parameter: inspect.Parameter, place: int, told: str) -> None:
+    """Beside self, a constructor takes by position only what it is injected: one context, without a default."""
+    if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+        return
+    if place > 1 or parameter.default is not REQUIRED:
+        raise PluginError(f"{told} stands before the `*`, so no space file could set it; make it keyword-only: `(self, context, *, {parameter})`")
+
+
 def _with_bounds(read: ParameterType, extras: tuple[Any, ...]) -> ParameterType:
     bounds = next((extra for extra in extras if isinstance(extra, Bounds)), None)
     if bounds is None or not isinstance(read, ScalarType):
         return read
     return ScalarType(read.python, bounds)
+
+
+def _name(hint: Any) -> str:
+    return getattr(hint, "__name__", str(hint)) if isinstance(hint, type) and not get_args(hint) else str(hint)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from markupsafe import escape
 
@@ -16,10 +17,10 @@ from nas.report.words import count_text
 from nas.values.outline import LayerRow
 
 WIDTH, CENTRE, NOTES = 384, 106, 190  # the drawing, the middle of its boxes, and where the notes begin
-WIDEST, NARROWEST, BOX = 104, 56, 30
+WIDEST, NARROWEST, BOX = 106, 64, 30
 _STYLE = """
 .arch{--i:var(--ink,#1b2430);--s:var(--soft,#5d6875);--a:var(--blue,#0b63a5);--p:var(--card,#fff);--e:var(--edge,#c9d0d8);
-font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;color:var(--i)}
+font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;color:var(--i);background:var(--p)}
 .arch text{fill:var(--i)}.arch .soft{fill:var(--s);font-size:11px}.arch .name{font-weight:600}
 .arch .kind{text-anchor:middle;font-size:11.5px}.arch .shape{text-anchor:middle;font-size:10.5px;fill:var(--s)}
 .arch .box{fill:var(--p);stroke:var(--i);stroke-width:1.2}.arch .shade{fill:var(--p);stroke:var(--e);stroke-width:1.2}
@@ -72,7 +73,8 @@ def draw_architecture(rows: Sequence[LayerRow]) -> str:
         parts.append(drawn)
         top, stage, shape = top + height, run.row.stage, run.row.output
     parts.append(_total(rows, top))
-    height = top + 40
+    parts += (branches := _branches(rows, top + 48))
+    height = top + 40 + 15 * len(branches) + (8 if branches else 0)
     label = f"{len(rows)} units, {sum(row.parameters for row in rows):,} parameters"
     return (
         f'<svg class="arch" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
@@ -141,7 +143,7 @@ def _notes(run: Run, middle: float) -> str:
     size = f"{count_text(row.parameters)} params · {count_text(row.macs)} MACs{each}"
     lines += [f'<tspan class="soft">{escape(text)}</tspan>' for text in (kind, size) if text]
     if row.formula:
-        lines.append(f'<tspan class="formula">{escape(_short(row.formula, 34))}</tspan>')
+        lines.append(f'<tspan class="formula">{escape(_short(_clauses(row)[0], 34))}</tspan>')
     first = middle - 15 * (len(lines) - 1) / 2 + 4
     return "".join(f'<text x="{NOTES}" y="{first + 15 * i:.1f}">{line}</text>' for i, line in enumerate(lines))
 
@@ -151,6 +153,19 @@ def _total(rows: Sequence[LayerRow], top: float) -> str:
     words = f"{parameters:,} parameters · {count_text(macs)} MACs"
     arrow = f'<path class="flow" d="M{CENTRE} {top:.1f}v10m-4-5 4 5 4-5"/>'
     return f'{arrow}<text class="soft" x="{WIDTH - 4}" y="{top + 18:.1f}" text-anchor="end">{escape(words)}</text>'
+
+
+def _clauses(row: LayerRow) -> tuple[str, str]:
+    """Split `y = relu(x + F(x)),  F(x) = BN conv3×3 (x)` into what the unit does and what its branch is."""
+    whole, _, branch = row.formula.partition(",  ")
+    return whole.strip(), branch.strip()
+
+
+def _branches(rows: Sequence[LayerRow], top: float) -> list[str]:
+    """Write each kind's branch once, at the foot, where there is room for it."""
+    told = dict.fromkeys(f"{row.kind}: {_clauses(row)[1]}" for row in rows if _clauses(row)[1])
+    lines = [line for text in told for line in wrap(text, 60, subsequent_indent="\u2003")]
+    return [f'<text x="12" y="{top + 15 * i:.1f}"><tspan class="formula">{escape(s)}</tspan></text>' for i, s in enumerate(lines)]
 
 
 def _title(run: Run) -> str:

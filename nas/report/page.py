@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nas.report import effect_charts, search_charts, tables
@@ -52,9 +52,9 @@ def render(record: StudyRecord, *, effects: Effects | None, diagram: str = "") -
     """Return the page as HTML text."""
     names = names_of(record)
     scene = Scene.of(record, effects, names) if effects else None
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_shipped("report.html"))
-    return template.render(
+    loader = PackageLoader("nas.report", "page")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template("report.html").render(
         record=record,
         effects=effects,
         style=Markup(_shipped("report.css")),
@@ -123,18 +123,19 @@ def _arm(scene: Scene, level: Any) -> Mapping[str, Any]:
 
 
 def _estimate(unit: Unit, title: str, estimate: Estimate) -> Mapping[str, str]:
+    more = estimate.replicates_to_decide
     share = f"{estimate.interval.confidence * 100:.4g}" if estimate.interval else ""
-    checks = [f"Holm p\xa0{p_text(estimate.p_holm)}", f"sign-flip\xa0{p_text(estimate.p_sign_flip)}", f"n\xa0{estimate.n}"]
+    checks = [f"Holm p\xa0{p_text(estimate.p_holm)}", f"sign\u2011flip\xa0{p_text(estimate.p_sign_flip)}", f"n\xa0{estimate.n}"]
     return {
         "title": title,
         "value": unit.signed(estimate.mean),
         "unit": unit.name,
         "interval": f"{share}% interval {unit.interval(estimate.interval)}" if estimate.interval else "no interval",
-        "checks": " · ".join(checks),
+        "checks": ", ".join(checks),
         "verdict": estimate.verdict or "no verdict",
         "tone": tone(estimate.verdict),
         "reason": estimate.reason,
-        "to_decide": f"{estimate.replicates_to_decide} replicates would decide it" if estimate.replicates_to_decide else "",
+        "to_decide": f"{more} replicates would decide it" if more and str(more) not in estimate.reason else "",
     }
 
 

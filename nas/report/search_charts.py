@@ -12,7 +12,7 @@ from nas.report.reading import LevelCount, curve_name, curve_of, score_of, sign_
 from nas.report.scene import jitter
 from nas.report.svg import Axis, Plot, Point, count_axis, nice_axis
 from nas.report.values import Figure, Key, Panel
-from nas.report.words import Unit, decisions_text, level_text, listing, plural
+from nas.report.words import POINTS, Unit, decisions_text, level_text, listing, plural
 from nas.values.records import StudyRecord, TrainingRecord
 
 MOST_MARKS = 1500  # trials drawn one by one; every new best and the top of the list are always among them
@@ -32,7 +32,7 @@ def history(record: StudyRecord, names: Mapping[str, str]) -> Figure | None:
     lost = [t for t in record.search if t.state in ("failed", "broken")]
     shown = thin([*told, *thin(lost, MOST_MARKS // 5)], MOST_MARKS, keep=[*records, *record.best(50)])
     y = _score_axis([(score_of(t) or 0.0) * unit.scale for t in _ranged(told)], unit, record)
-    numbers = [t.number for t in record.search]
+    numbers, new_bests = [t.number for t in record.search], {t.number for t in records}
     title = f"{record.objective}{', ' + unit.mark if unit.mark else ''}"
     x = count_axis(min(numbers) - 0.5, max(numbers) + 0.5)
     plot = Plot(x, y, height=300, x_title="trial", y_title=title)
@@ -44,7 +44,7 @@ def history(record: StudyRecord, names: Mapping[str, str]) -> Figure | None:
         style, shape = _LOOK[training.state]
         height = floor if score is None else score * unit.scale
         tip = _trial_tip(training, names, unit)
-        plot.mark((training.number, height), f"trial {style}", tip=tip, shape=shape, r=3.2 if training in records else 2.6)
+        plot.mark((training.number, height), f"trial {style}", tip=tip, shape=shape, r=3.2 if training.number in new_bests else 2.6)
     chart = plot.render("Score of every trial and the best so far")
     return Figure((Panel("", chart),), _history_keys(record), _history_caption(record, shown, records, unit))
 
@@ -120,10 +120,11 @@ def _score_axis(values: Sequence[float], unit: Unit, record: StudyRecord, *, kee
         cuts = quantiles(values, n=20)
         maximize = record.direction == "maximize"
         values = [v for v in values if (v >= cuts[0] if maximize else v <= cuts[-1])]
-    axis = nice_axis([*values, *keep])
-    top = 100.0 if unit.scale == 100.0 else math.inf
-    low, high = max(axis.low, 0.0) if axis.low > -1e9 else axis.low, min(axis.high, top)
-    return Axis(low, high, tuple(t for t in axis.ticks if low <= t[0] <= high)) if high > low else axis
+    values = [*values, *keep]
+    axis, share = nice_axis(values), unit.scale == POINTS.scale
+    low = max(axis.low, 0.0) if min(values, default=0.0) >= 0 else axis.low
+    high = min(axis.high, 100.0) if share and max(values, default=0.0) <= 100 else axis.high
+    return Axis(low, high, tuple(tick for tick in axis.ticks if low <= tick[0] <= high))
 
 
 def _trial_tip(training: TrainingRecord, names: Mapping[str, str], unit: Unit) -> str:

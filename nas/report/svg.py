@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from markupsafe import Markup, escape
 
@@ -93,7 +94,7 @@ class Plot:
 
     def steps(self, points: Sequence[Point], style: str) -> None:
         """Draw a staircase: each value holds until the next point."""
-        corners = [p for (_, y), (x, z) in zip(points, points[1:], strict=False) for p in ((x, y), (x, z))]
+        corners = [p for (_, y), (x, z) in pairwise(points) for p in ((x, y), (x, z))]
         self.line([*points[:1], *corners], style)
 
     def band(self, lower: Sequence[Point], upper: Sequence[Point], style: str) -> None:
@@ -155,7 +156,7 @@ class Plot:
         stretched = f'<svg class="s" viewBox="0 0 1000 {self.height}" preserveAspectRatio="none">{"".join(self._back)}</svg>'
         title = f'<div class="yt">{escape(self.y_title)}</div>' if self.y_title else ""
         below = 44 if self.x_title else 26
-        return Markup(  # noqa: S704 - every text above passed through escape
+        return Markup(  # every text in it passed through escape
             f'{title}<div class="plot" style="--left:{self.left}px;--below:{below}px">'
             f'<svg role="img" aria-label="{escape(label)}" style="height:{self.height}px">'
             f"{self._axes()}{stretched}{''.join(self._front)}</svg></div>"

@@ -40,8 +40,8 @@ def effects_table(scene: Scene) -> Table:
     mean = f"mean{', ' + unit.mark if unit.mark else ''}"
     head = ("depth", scene.factor, mean, "n", "failed", f"effect{unit_name}", "simultaneous interval", "Holm p", "wins")
     caption = (
-        f"Each arm against {scene.reference} at each depth, in pairs. Failed trainings count at their failure score. n: replicates with a value. "
-        "Wins: how often the arm beats its twin, a tie as half. Params and MACs: the arm's minus its twin's."
+        f"Each arm against {scene.reference} at each depth, in pairs. Failed trainings count at their failure score. "
+        "n: replicates with a value. Wins: how often the arm beats its twin, a tie as half. Params and MACs: the arm's minus its twin's."
     )
     return Table((*head, "Δ params", "Δ MACs", "verdict"), tuple(rows), caption, labels=2, text_columns=(11,))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +14,7 @@ from nas.values.domains import Scalar
 from nas.values.effects import CellSummary, Effects, Estimate
 from nas.values.records import StudyRecord
 
+WIDTH, LABELS = 80, 2
 _COLOURS = {"good": "bold blue", "bad": "bold red", "same": "bold cyan", "open": "bold"}
 
 
@@ -35,16 +36,23 @@ def best_table(record: StudyRecord, *, count: int = 5) -> Table:
 def effects_table(effects: Effects, *, unit: Unit = POINTS) -> Table:
     """Return depth × arm in at most 80 columns: differences are arm minus reference, intervals hold simultaneously."""
     table = _table(f"{effects.factor}: each arm against {level_text(effects.reference)}{', in ' if unit.name else ''}{unit.name}")
-    table.add_column("depth", max_width=9, overflow="ellipsis", no_wrap=True)
-    table.add_column("arm", max_width=10, overflow="ellipsis", no_wrap=True)
-    for title in ("mean", "n", "fail", "effect", "interval", "p", "win", "params", "MACs"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for at in effects.at:
-        for level in (effects.reference, *effects.levels):
-            cell: CellSummary | None = _find(effects.cells, level, at)
-            if cell is not None:
-                table.add_row(*_effect_cells(effects, cell, _find(effects.at_each, level, at), unit))
-        table.add_section()
+    head = ("depth", "arm", "mean", "n", "fail", "effect", "interval", "p", "win", "params", "MACs")
+    rows = [
+        _effect_cells(effects, cell, _find(effects.at_each, level, at), unit)
+        for at in effects.at
+        for level in (effects.reference, *effects.levels)
+        if (cell := _find(effects.cells, level, at)) is not None
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    # Figures are never cut; names give way, the arm's first.
+    spare = WIDTH - len(head) + 1 - sum(widths[2:])
+    arm = min(widths[1], max(spare - widths[0], 6))
+    for i, title in enumerate(head):
+        most = {0: max(spare - arm, 4), 1: arm}.get(i)
+        justify: Literal["left", "right"] = "left" if i < LABELS else "right"
+        table.add_column(title, justify=justify, no_wrap=True, max_width=most, overflow="ellipsis")
+    for cells in rows:
+        table.add_row(*map(Text, cells))  # as they stand: a name in brackets is no style
     table.caption = "interval: simultaneous over the table. p: Holm. win: share of pairs won, a tie as half."
     table.caption_justify = "left"
     return table
@@ -63,7 +71,7 @@ def verdict_text(effects: Effects | None, *, unit: Unit = POINTS) -> Text:
             told.append(f"\n{name:<7}{level_text(estimate.level):<14}", style="not bold")
             told.append(f"{_numbers(estimate, unit):<40}", style="not bold")
             told.append(estimate.verdict or "no verdict", style=_COLOURS[tone(estimate.verdict)])
-            if estimate.reason:
+            if estimate.reason and estimate.reason not in effects.sentence:
                 told.append(f" ({estimate.reason})", style="not bold")
     for note in effects.notes:
         told.append(f"\n- {note}", style="not bold dim")
@@ -71,7 +79,8 @@ def verdict_text(effects: Effects | None, *, unit: Unit = POINTS) -> Text:
 
 
 def _effect_cells(effects: Effects, cell: CellSummary, effect: Estimate | None, unit: Unit) -> list[str]:
-    depth = at_text(effects, cell.at).replace(" layers", "")
+    depth = at_text(effects, cell.at)
+    depth = depth.removesuffix(" layers") if depth.endswith(" layers") else "/".join(map(level_text, cell.at)) or depth
     shown = [depth, level_text(cell.level), unit.level(cell.mean), str(cell.n), str(cell.failures)]
     if effect is not None:
         wins = "-" if cell.wins is None else f"{cell.wins:.0%}"

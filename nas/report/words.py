@@ -78,12 +78,12 @@ def p_text(p: float | None) -> str:
 
 
 def count_text(count: float | None, *, sign: bool = False) -> str:
-    """Write parameters or MACs shortly: `269.7k`, `40.6M`; with `sign`, a difference: `+2.8k`, `0`."""
+    """Write parameters or MACs in three digits: `270k`, `40.6M`; with `sign`, a difference: `+2.8k`, `0`."""
     if count is None:
         return ABSENT
     for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(count) >= limit * 0.99995:
-            text = f"{count / limit:+.1f}{letter}"
+            text = f"{count / limit:+.{0 if abs(count) >= limit * 99.95 else 1}f}{letter}"
             break
     else:
         text = f"{count:+.0f}" if abs(count) >= 0.5 else "+0"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Union
+from typing import Any, Union
 
-from nas.values.domains import Domain, Scalar
+from nas.values.domains import Choices, Domain, IntRange, Scalar
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,11 @@ class Decision:
         """Return what `label` stands for: the chosen template, or the value itself for a range."""
         if not self.options:
             return Fixed(label)
-        labels = self.domain.labels  # type: ignore[union-attr]  # only choices have options
-        return next(o for known, o in zip(labels, self.options, strict=True) if known == label and type(known) is type(label))
+        return next(o for known, o in self.labelled() if known == label and type(known) is type(label))
+
+    def labelled(self) -> Iterator[tuple[Scalar, Template]]:
+        """Yield each label with what it stands for; nothing for a range."""
+        yield from zip(getattr(self.domain, "labels", ()), self.options, strict=False)
 
 
 @dataclass(frozen=True)
@@ -59,29 +62,60 @@ class Placed:
     under: tuple[tuple[str, Scalar], ...]
 
 
+def children(template: Template) -> tuple[Template, ...]:
+    """Return what stands directly inside a template: parameters, items, or the options of a choice."""
+    if isinstance(template, NodeTemplate):
+        return tuple(inner for _, inner in template.parameters)
+    return template.items if isinstance(template, ListTemplate) else getattr(template, "options", ())
+
+
 def decisions_in(template: Template, under: tuple[tuple[str, Scalar], ...] = ()) -> Iterator[Placed]:
     """Yield every decision of a template with its conditions, outer ones first; a shared one comes once for each use."""
-    if isinstance(template, Decision):
-        yield Placed(template, under)
-        for label, option in zip(getattr(template.domain, "labels", ()), template.options, strict=False):
-            yield from decisions_in(option, (*under, (template.path, label)))
-    elif isinstance(template, NodeTemplate):
-        for _, inner in template.parameters:
+    if not isinstance(template, Decision):
+        for inner in children(template):
             yield from decisions_in(inner, under)
-    elif isinstance(template, ListTemplate):
-        for inner in template.items:
-            yield from decisions_in(inner, under)
+        return
+    yield Placed(template, under)
+    for label, option in template.labelled():
+        yield from decisions_in(option, (*under, (template.path, label)))
 
 
 def plugins_in(template: Template) -> Iterator[tuple[str, str]]:
     """Yield (kind, name) of every plugin that a template can use."""
     if isinstance(template, NodeTemplate):
         yield template.kind, template.name
-        for _, inner in template.parameters:
-            yield from plugins_in(inner)
-    elif isinstance(template, Decision):
-        for option in template.options:
-            yield from plugins_in(option)
-    elif isinstance(template, ListTemplate):
-        for item in template.items:
-            yield from plugins_in(item)
+    for inner in children(template):
+        yield from plugins_in(inner)
+
+
+def document_of(template: Template, place: str) -> dict[str, Any]:
+    """Write a template as flat plain data, place by place: what it means and nothing else.
+
+    A constant stands as its value, a plugin as its name, a list as its length, a decision as its domain. Equal meanings give
+    equal documents, whatever the comments, the order of keys or the form of numbers in the file they come from.
+    """
+    if isinstance(template, Fixed):
+        return {place: template.value}
+    if isinstance(template, NodeTemplate):
+        found: dict[str, Any] = {place: template.name}
+        for name, inner in template.parameters:
+            found |= document_of(inner, f"{place}.{template.name}.{name}")
+        return found
+    if isinstance(template, ListTemplate):
+        found = {place: len(template.items)}
+        for i, item in enumerate(template.items):
+            found |= document_of(item, f"{place}.{i}")
+        return found
+    found = {} if template.path == place else {place: {"shared": template.path}}
+    found[template.path] = _plain(template.domain)
+    for label, option in template.labelled():
+        if not isinstance(option, Fixed):
+            found |= document_of(option, f"{template.path}[{label}]")
+    return found
+
+
+def _plain(domain: Domain) -> dict[str, Any]:
+    if isinstance(domain, Choices):
+        return {"choices": list(domain.labels)}
+    kind = "int" if isinstance(domain, IntRange) else "float"
+    return {kind: [domain.low, domain.high], "step": getattr(domain, "step", None), "log": domain.log}

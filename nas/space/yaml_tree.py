@@ -8,7 +8,11 @@ from typing import Union
 
 import yaml
 
-from nas.errors import SpaceError, Where
+from nas.errors import SpaceError, Where, listed, shown
+
+MAX_CHARACTERS = 1_000_000
+MAX_VALUES = 50_000
+MAX_DEPTH = 60
 
 
 @dataclass(frozen=True)
@@ -61,45 +65,108 @@ Tree = Union[ScalarTree, SequenceTree, MappingTree]
 
 
 def read_yaml(text: str, file: str) -> Tree:
-    """Read one YAML document. Raises SpaceError, with the line, for bad syntax, equal keys and tags."""
+    """Read one YAML document. Raises SpaceError, with the line, for what is not plain data written once.
+
+    That is: bad syntax, equal keys, tags, merge keys, several documents, and aliases that hold themselves or multiply beyond
+    reason. Anchors and aliases are fine: each use stands for itself, with decisions of its own.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise SpaceError(f"a space file has at most {MAX_CHARACTERS:,} characters, got {len(text):,}; is it the right file?", Where(file))
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise SpaceError(f"this is not YAML: {error.problem}", Where(file, line)) from None
-    except yaml.YAMLError as error:
-        raise SpaceError(f"this is not YAML: {error}", Where(file)) from None
-    if node is None:
-        raise SpaceError("the file is empty; a space needs at least `name:` and `architecture:`", Where(file))
-    return _convert(node, file)
-
-
-def _convert(node: yaml.Node, file: str) -> Tree:
-    line = node.start_mark.line + 1
-    if not node.tag.startswith("tag:yaml.org,2002:"):
-        raise SpaceError(f"the tag {node.tag} is not supported; configurations are plain data", Where(file, line))
-    if isinstance(node, yaml.ScalarNode):
-        return ScalarTree(node.value, line, quoted=node.style in ("'", '"', "|", ">"))
-    if isinstance(node, yaml.SequenceNode):
-        return SequenceTree(tuple(_convert(item, file) for item in node.value), line)
-    entries: dict[str, Entry] = {}
-    for key_node, value_node in node.value:
-        key_line = key_node.start_mark.line + 1
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise SpaceError("a key must be a plain word", Where(file, key_line))
-        key = key_node.value
-        if key == "<<":
-            raise SpaceError("merge keys (<<) are not supported; write the values out", Where(file, key_line))
-        if key in entries:
-            raise SpaceError(f"the key '{key}' stands here again; it was given on line {entries[key].line}", Where(file, key_line))
-        entries[key] = Entry(key, _convert(value_node, file), key_line)
-    return MappingTree(tuple(entries.values()), line)
+        mark = error.problem_mark or error.context_mark
+        raise SpaceError(f"this is not YAML: {_explain(error)}", Where(file, mark.line + 1 if mark else 0)) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise SpaceError(f"this is not YAML: the character U+{ord(error.character):04X} may not stand in it", Where(file, line)) from None
+    except RecursionError:
+        raise SpaceError(f"nested more than {MAX_DEPTH} levels deep; is it the right file?", Where(file)) from None
+    if node is None or (isinstance(node, yaml.ScalarNode) and node.style is None and not node.value):
+        raise SpaceError("the file is empty; a space needs at least `architecture:`", Where(file))
+    return _Converter(file).convert(node)
 
 
 def describe(tree: Tree) -> str:
     """Say what a tree is, for messages: `'on'`, `a list of 3`, `a mapping with keys a, b`."""
     if isinstance(tree, ScalarTree):
-        return "nothing" if tree.is_null and not tree.text else f"'{tree.text}'"
+        return "nothing" if tree.is_null and not tree.text else f"'{shown(tree.text)}'"
     if isinstance(tree, SequenceTree):
-        return f"a list of {len(tree.items)}"
-    return f"a mapping with keys {', '.join(e.key for e in tree.entries)}" if tree.entries else "an empty mapping"
+        return f"a list of {len(tree.items)}" if tree.items else "an empty list"
+    keys = [shown(entry.key) for entry in tree]
+    return f"a mapping with {'key' if len(keys) == 1 else 'keys'} {listed(keys)}" if keys else "an empty mapping"
+
+
+class _Converter:
+    """Turns composed YAML nodes into trees, counting values so that a small file cannot expand to a huge one."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.count = 0
+        self.open: list[int] = []
+        self.resolver = yaml.SafeLoader("")
+
+    def fail(self, message: str, node: yaml.Node) -> SpaceError:
+        return SpaceError(message, Where(self.file, node.start_mark.line + 1))
+
+    def convert(self, node: yaml.Node) -> Tree:
+        self.count += 1
+        if self.count > MAX_VALUES:
+            raise self.fail(f"a space has at most {MAX_VALUES:,} values, aliases written out; this one has more", node)
+        if len(self.open) > MAX_DEPTH:
+            raise self.fail(f"nested more than {MAX_DEPTH} levels deep; is it the right file?", node)
+        if id(node) in self.open:
+            raise self.fail("an alias stands inside its own anchor, without end; write the value out", node)
+        self._refuse_tag(node)
+        line = node.start_mark.line + 1
+        if isinstance(node, yaml.ScalarNode):
+            return ScalarTree(node.value, line, quoted=node.style is not None)
+        self.open.append(id(node))
+        tree = self._sequence(node, line) if isinstance(node, yaml.SequenceNode) else self._mapping(node, line)
+        self.open.pop()
+        return tree
+
+    def _sequence(self, node: yaml.SequenceNode, line: int) -> SequenceTree:
+        return SequenceTree(tuple(self.convert(item) for item in node.value), line)
+
+    def _mapping(self, node: yaml.Node, line: int) -> MappingTree:
+        entries: dict[str, Entry] = {}
+        for key_node, value_node in node.value:
+            key = self._key(key_node)
+            if key in entries:
+                raise self.fail(f"the key '{shown(key)}' stands here again; it was given on line {entries[key].line}", key_node)
+            entries[key] = Entry(key, self.convert(value_node), key_node.start_mark.line + 1)
+        return MappingTree(tuple(entries.values()), line)
+
+    def _key(self, node: yaml.Node) -> str:
+        key = self.convert(node)
+        if not isinstance(key, ScalarTree) or key.is_null:
+            raise self.fail(f"a key must be a plain word, got {describe(key)}", node)
+        if key.text == "<<" and not key.quoted:
+            raise self.fail("merge keys (<<) are not supported; write the values out", node)
+        return key.text
+
+    def _refuse_tag(self, node: yaml.Node) -> None:
+        if isinstance(node, yaml.ScalarNode):
+            plain = node.style is None
+            usual = self.resolver.resolve(yaml.ScalarNode, node.value, (plain, not plain))
+        else:
+            usual = self.resolver.resolve(type(node), None, True)
+        if node.tag != usual:
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            raise self.fail(f"the tag {shown(tag)} is not supported: a space is plain data, read by the types that plugins declare", node)
+
+
+def _explain(error: yaml.MarkedYAMLError) -> str:
+    problem = str(error.problem or error.context or "it ends too early")
+    if "'\\t'" in problem:
+        return "a tab stands where YAML wants spaces; indent with spaces"
+    if "another document" in problem:
+        return "a second document begins here (---); one file holds one space"
+    if problem == "mapping values are not allowed here":
+        return "a ':' does not fit here; check the indentation, or quote the text"
+    if problem == "could not find expected ':'":
+        return "a key without ':'; write `key: value`"
+    if error.context and error.context_mark and error.problem_mark and error.context_mark.line != error.problem_mark.line:
+        return f"{problem} ({error.context} that began on line {error.context_mark.line + 1})"
+    return problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -128,6 +129,14 @@ class Study:
 
     def _of(self, ledger: Ledger) -> tuple[TrainingRecord, ...]:
         return tuple(record for (name, _), record in sorted(self._records.copy().items(), key=lambda item: item[0]) if name == ledger.name)
+
+    @property
+    def planned_measure(self) -> int:
+        """How many trainings the measured design has: replicates × arms × values of `by`."""
+        options = self.space.measure
+        if options is None:
+            return 0
+        return options.replicates * len(options.arms) * math.prod(len(values) for _, values in options.by)
 
     # --- what is owed --------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,32 @@
+"""Layer 5: the plugin contract as tests that a plugin's author inherits in one line, and as a function to call.
+
+    from nas.testing import BlockContract
+
+    class TestMyBlock(BlockContract):
+        name = "my_block"
+
+`check_plugin` runs the same checks and returns what each one found.
+"""
+
+from nas.testing.contracts import (
+    ActivationContract,
+    BlockContract,
+    DataContract,
+    HeadContract,
+    InitialisationContract,
+    NetworkContract,
+    NormContract,
+    OptimizerContract,
+    PluginContract,
+    ScheduleContract,
+    ShortcutContract,
+    StemContract,
+    check_plugin,
+)
+from nas.testing.subject import CheckResult, ContractError, Subject
+
+__all__ = [
+    "ActivationContract", "BlockContract", "CheckResult", "ContractError", "DataContract", "HeadContract",
+    "InitialisationContract", "NetworkContract", "NormContract", "OptimizerContract", "PluginContract", "ScheduleContract",
+    "ShortcutContract", "StemContract", "Subject", "check_plugin",
+]  # fmt: skip

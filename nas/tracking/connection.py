@@ -100,7 +100,10 @@ def _probe(uri: str) -> None:
     except (sqlalchemy.exc.ArgumentError, ImportError):
         return  # not a database: MLflow knows more kinds of place, and says what is wrong with this one
     try:
-        engine.connect().close()
+        with engine.connect() as connection:
+            # A run is four commits, and a write-ahead log halves what each costs; readers such as the UI no longer block.
+            if engine.dialect.name == "sqlite" and connection.exec_driver_sql("PRAGMA schema_version").scalar() == 0:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
     finally:
         engine.dispose()
 

@@ -28,9 +28,7 @@ def effect_points(effects: Effects, timestamp_ms: int) -> tuple[Point, ...]:
         for estimate in estimates:
             step = steps[estimate.at] if kind == "effect" and estimate.at is not None else 0
             level = levels[_plain(estimate.level)]
-            points += [
-                Point(f"{kind}{part}/{level}", figure, step, timestamp_ms) for part, figure in _figures(estimate)
-            ]
+            points += [Point(f"{kind}{part}/{level}", figure, step, timestamp_ms) for part, figure in _figures(estimate)]
     return tuple(points)
 
 

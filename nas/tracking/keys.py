@@ -19,10 +19,7 @@ def safe_keys(names: Iterable[str]) -> dict[str, str]:
     names = tuple(dict.fromkeys(names))
     plain = {name: safe_key(name) for name in names}
     shared = Counter(plain.values())
-    return {
-        name: key if shared[key] == 1 or key == name else f"{key[: MAX_KEY_LENGTH - 13]}-{key_of(name)}"
-        for name, key in plain.items()
-    }
+    return {name: key if shared[key] == 1 or key == name else f"{key[: MAX_KEY_LENGTH - 13]}-{key_of(name)}" for name, key in plain.items()}
 
 
 def safe_key(name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Union
 
-from nas.values.domains import Scalar
+from nas.values.domains import Scalar, written
 
 Value = Union[Scalar, "PluginNode", tuple["Value", ...]]
 
@@ -64,9 +64,7 @@ def write(value: Value) -> str:
         return f"{value.name}({inner})" if inner else value.name
     if isinstance(value, tuple):
         return "-".join(write(item) for item in value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)
+    return written(value)
 
 
 def key_of(document: Any) -> str:

@@ -9,6 +9,18 @@ from dataclasses import dataclass
 Scalar = bool | int | float | str | None
 
 
+def written(value: Scalar) -> str:
+    """Write a scalar as a space file does: `true`, `null`, `-6`, `0.03`; a float with as many digits as tell it apart."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
+
+
 @dataclass(frozen=True)
 class Choices:
     """A finite set of labels: scalars as they stand, plugin nodes and lists by their written form."""
@@ -24,12 +36,17 @@ class Choices:
         return rng.choice(self.labels)
 
     @property
+    def first(self) -> Scalar:
+        """The label that stands first."""
+        return self.labels[0]
+
+    @property
     def size(self) -> float:
         """The number of labels."""
         return len(self.labels)
 
     def __str__(self) -> str:
-        return "{" + ", ".join(str(label) for label in self.labels) + "}"
+        return "{" + ", ".join(written(label) for label in self.labels) + "}"
 
 
 @dataclass(frozen=True)
@@ -58,6 +75,11 @@ class IntRange:
         return rng.randrange(self.low, self.high + 1, self.step)
 
     @property
+    def first(self) -> int:
+        """The low end."""
+        return self.low
+
+    @property
     def size(self) -> float:
         """The number of integers in the range."""
         return (self.high - self.low) // self.step + 1
@@ -82,16 +104,23 @@ class FloatRange:
     def draw(self, rng: random.Random) -> float:
         """Draw a number, uniformly or (log) uniformly in its logarithm."""
         if self.log:
-            return math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
-        return rng.uniform(self.low, self.high)
+            drawn = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+        else:
+            drawn = rng.uniform(self.low, self.high)
+        return min(max(drawn, self.low), self.high)  # exp(log(x)) may miss x by the last bit
+
+    @property
+    def first(self) -> float:
+        """The low end."""
+        return self.low
 
     @property
     def size(self) -> float:
-        """Infinite."""
-        return math.inf
+        """Infinite, but for a range that is one number."""
+        return 1 if self.low == self.high else math.inf
 
     def __str__(self) -> str:
-        return f"{self.low:g}..{self.high:g}{' (log)' if self.log else ''}"
+        return f"{written(self.low)}..{written(self.high)}{' (log)' if self.log else ''}"
 
 
 Domain = Choices | IntRange | FloatRange

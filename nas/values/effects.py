@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -114,13 +113,8 @@ class Effects:
 
     def cell(self, level: Scalar, at: tuple[Scalar, ...]) -> CellSummary:
         """Return the summary of one cell. Raises KeyError where there is none."""
-        return _only(self.cells, level, at)
+        return {(cell.level, cell.at): cell for cell in self.cells}[level, at]
 
     def effect(self, level: Scalar, at: tuple[Scalar, ...]) -> Estimate:
         """Return theta_d of an arm. Raises KeyError where there is none."""
-        return _only(self.at_each, level, at)
-
-
-def _only(rows: Any, level: Scalar, at: tuple[Scalar, ...]) -> Any:
-    index: Mapping[Any, Any] = {(row.level, row.at): row for row in rows}
-    return index[level, at]
+        return {(effect.level, effect.at): effect for effect in self.at_each}[level, at]

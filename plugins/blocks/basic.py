@@ -6,30 +6,30 @@ from torch import nn
 
 from nas.plugin import Activation, Block, Factory, Norm, UnitContext, plugin, use
 
+from ._layers import Layers, basic_convs, post_activated, repeated
+
 
 @plugin("basic")
 class Basic(Block):
-    """Two 3×3 convolutions, each with a norm; the activation follows the addition (He et al. 2015, Fig. 5 left)."""
+    """Two 3×3 convolutions, each with a norm; the activation follows the addition (He et al. 2015, Fig. 5 left).
+
+    `layers` is the number of convolutions that one shortcut spans: 2 in the paper, which saw no advantage in 1 (§3.2).
+    """
 
     formula = "y = relu({merge}),  F(x) = BN conv3×3 relu BN conv3×3 (x)"
-    num_layers = 2
 
     def __init__(
         self,
         context: UnitContext,
         *,
+        layers: Layers = 2,
         norm: Factory[Norm] = use("batch"),
         activation: Factory[Activation] = use("relu"),
     ) -> None:
         super().__init__()
-        width = context.width
         self.before = nn.Identity()
-        self.branch = nn.Sequential(
-            nn.Conv2d(context.in_channels, width, 3, context.stride, padding=1, bias=False),
-            norm(width),
-            activation(),
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
-            norm(width),
-        )
+        self.branch = nn.Sequential(*post_activated(basic_convs(context, context.width, layers), norm, activation))
         self.after = activation()
-        self.out_channels = width
+        self.out_channels = context.width
+        self.num_layers = layers
+        self.formula = f"y = relu({{merge}}),  F(x) = {repeated('BN conv3×3', ' relu ', layers)} (x)"

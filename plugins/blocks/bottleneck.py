@@ -8,6 +8,8 @@ from torch import nn
 
 from nas.plugin import Activation, Block, Count, Factory, Norm, UnitContext, plugin, use
 
+from ._layers import bottleneck_convs, post_activated
+
 
 @plugin("bottleneck")
 class Bottleneck(Block):
@@ -29,18 +31,8 @@ class Bottleneck(Block):
         activation: Factory[Activation] = use("relu"),
     ) -> None:
         super().__init__()
-        width, out = context.width, context.width * expansion
-        first, second = (context.stride, 1) if stride_in == "1x1" else (1, context.stride)
+        self.out_channels = context.width * expansion
+        convs = bottleneck_convs(context, context.width, self.out_channels, stride_in=stride_in)
         self.before = nn.Identity()
-        self.branch = nn.Sequential(
-            nn.Conv2d(context.in_channels, width, 1, first, bias=False),
-            norm(width),
-            activation(),
-            nn.Conv2d(width, width, 3, second, padding=1, bias=False),
-            norm(width),
-            activation(),
-            nn.Conv2d(width, out, 1, bias=False),
-            norm(out),
-        )
+        self.branch = nn.Sequential(*post_activated(convs, norm, activation))
         self.after = activation()
-        self.out_channels = out

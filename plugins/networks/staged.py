@@ -1,8 +1,8 @@
-"""The staged residual network: a stem, stages of equal units at falling resolution, a head."""
+"""The staged residual network: a stem, stages of units at falling resolution, a head."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -19,21 +19,25 @@ from nas.plugin import (
     Shortcut,
     Stem,
     StemContext,
-    UnitContext,
-    make_unit,
     plugin,
     use,
 )
 
-T = TypeVar("T")
+from ._line import Line, layers_in, per_stage, per_unit, suited
+from ._transition import Transition
 
 
 @plugin("staged")
 class Staged(Network):
     """A stem, then stages of `depth` units each, then a head (He et al. 2015, 1512.03385, §4.2).
 
-    The first unit of every stage but the first halves the resolution. `widths` has one entry a stage; `depth`, `block`
-    and `shortcut` are one value for all stages or a list with one value a stage.
+    `widths` has one entry a stage. `depth` is one value for all stages or a list with one a stage; `block` and `shortcut`
+    may also list one a unit. `strides` says by how much the resolution falls into each stage: by default not into the
+    first and by 2 into every other. The stage's first unit does that, unless a `transition` stands before it (ConvNeXt).
+
+    Blocks may be mixed: between a pre-activation unit and a post-activation one stands the norm and activation that the
+    former leaves to its follower.
+    `closing: none` leaves out the last block's norm and activation before the head, for a head that brings its own.
     """
 
     def __init__(
@@ -45,45 +49,31 @@ class Staged(Network):
         depth: Each[Count] = 3,
         block: Each[Factory[Block]] = use("basic"),
         shortcut: Each[Factory[Shortcut]] = use("identity"),
+        strides: tuple[Count, ...] | None = None,
+        transition: Factory[Transition] | None = None,
+        closing: Literal["block", "none"] = "block",
         head: Factory[Head] = use("linear"),
         init: Factory[Initialisation] = use("kaiming"),
     ) -> None:
         super().__init__()
-        depths = _each("depth", depth, len(widths))
-        blocks = _each("block", block, len(widths))
-        shortcuts = _each("shortcut", shortcut, len(widths))
-        # The stem has to know whether the first block brings its own norm and activation; a plugin says so itself.
-        probe = blocks[0](UnitContext(in_channels=widths[0], width=widths[0]))
-        self.stem = stem(StemContext(context.input_shape[0], widths[0], activated=not probe.preactivated))
-        channels = self.stem.out_channels
-        units: list[nn.Module] = []
-        for stage, width in enumerate(widths):
-            for position in range(depths[stage]):
-                place = UnitContext(
-                    in_channels=channels,
-                    width=width,
-                    stride=2 if stage > 0 and position == 0 else 1,
-                    index=len(units),
-                    num_units=sum(depths),
-                    stage=stage,
-                )
-                unit = make_unit(blocks[stage], shortcuts[stage], place)
-                channels = unit.out_channels
-                units.append(unit)
-        self.body = nn.Sequential(*units)
-        self.closing = unit.block.closing()
-        self.head = head(HeadContext(channels, context.num_outputs))
+        depths = per_stage("depth", depth, len(widths))
+        blocks, shortcuts = per_unit("block", block, depths), per_unit("shortcut", shortcut, depths)
+        falling: Each[int] = strides or (1, *(2 for _ in widths[1:]))
+        steps = per_stage("strides", falling, len(widths))
+        place = StemContext(context.input_shape[0], widths[0])
+        self.stem = stem(place)
+        line = Line(self.stem.out_channels, num_units=sum(depths))
+        self.stages = nn.Sequential()
+        for stage, (width, stride) in enumerate(zip(widths, steps, strict=True)):
+            between = transition if stage > 0 else None
+            self.stages.append(line.stage(blocks[stage], shortcuts[stage], width=width, stride=stride, stage=stage, transition=between))
+        self.stem = suited(stem, place, self.stem, self.stages)
+        self.closing = line.closing() if closing == "block" else nn.Identity()
+        self.head = head(HeadContext(line.channels, context.num_outputs))
         self.initialisation = init()
-        self.num_layers = self.stem.num_layers + self.head.num_layers + sum(u.block.num_layers for _, u in self.units())
+        self.num_layers = layers_in(*self.children())
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, num_outputs)."""
-        logits: Tensor = self.head(self.closing(self.body(self.stem(x))))
+        logits: Tensor = self.head(self.closing(self.stages(self.stem(x))))
         return logits
-
-
-def _each(name: str, value: Each[T], num_stages: int) -> tuple[T, ...]:
-    values = value if isinstance(value, tuple) else (value,) * num_stages
-    if len(values) != num_stages:
-        raise ValueError(f"{name} lists {len(values)} values for {num_stages} stages (one for each of `widths`)")
-    return values

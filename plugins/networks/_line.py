@@ -1,0 +1,131 @@
+"""What the networks share: values given by stage or by unit, and units built one after another."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from torch import nn
+
+from nas.plugin import Block, Each, Factory, Shortcut, Stem, StemContext, Unit, UnitContext, make_unit
+
+from ._transition import Transition, TransitionContext
+
+T = TypeVar("T")
+
+
+def per_stage(name: str, value: Each[T], num_stages: int) -> tuple[T, ...]:
+    """Return one value a stage. Raises ValueError where a list has another length."""
+    if num_stages < 1:
+        raise ValueError("there must be at least one stage: give `widths` (or `stages`) at least one")
+    values = value if isinstance(value, tuple) else (value,) * num_stages
+    if len(values) != num_stages:
+        raise ValueError(f"{name} lists {_count(values, 'value')} for {num_stages} stages; give one value, or one for each stage")
+    return values
+
+
+def per_unit(name: str, value: Each[T], depths: tuple[int, ...]) -> tuple[tuple[T, ...], ...]:
+    """Return the values of each stage's units, from one value for all, one a stage or one a unit.
+
+    Raises ValueError where a list has another length.
+    """
+    num_units = sum(depths)
+    if isinstance(value, tuple) and len(value) == num_units:
+        values = iter(value)
+        return tuple(tuple(next(values) for _ in range(depth)) for depth in depths)
+    if isinstance(value, tuple) and len(value) != len(depths):
+        raise ValueError(
+            f"{name} lists {_count(value, 'value')} for {len(depths)} stages of {num_units} units in all; "
+            "give one value, one for each stage, or one for each unit"
+        )
+    return tuple((each,) * depth for each, depth in zip(per_stage(name, value, len(depths)), depths, strict=True))
+
+
+def _count(values: tuple[object, ...], noun: str) -> str:
+    return f"{len(values)} {noun}{'' if len(values) == 1 else 's'}"
+
+
+@dataclass
+class Line:
+    """Builds units one after another: each is told its index and the channels that the one before it gives.
+
+    It grows as they are built, and lives no longer than a network's constructor.
+    """
+
+    channels: int
+    num_units: int
+    index: int = 0
+    last: Block | None = None
+    place: Callable[..., UnitContext] = UnitContext
+
+    def stage(
+        self,
+        blocks: tuple[Factory[Block], ...],
+        shortcuts: tuple[Factory[Shortcut], ...],
+        *,
+        width: int,
+        stride: int = 1,
+        stage: int = 0,
+        transition: Factory[Transition] | None = None,
+    ) -> nn.Sequential:
+        """Build a stage of one unit for each of `blocks`; the transition before them strides, or else the first unit does.
+
+        Between a unit that hands on bare sums and one that wants them normalised and activated stands the former's closing.
+        Raises ValueError where a block and its shortcut do not go together.
+        """
+        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        if transition is not None:
+            parts["transition"] = self._transition(transition, TransitionContext(self.channels, width, stride))
+            stride = 1
+        for position, (block, shortcut) in enumerate(zip(blocks, shortcuts, strict=True), start=1):
+            before, unit = self._unit(block, shortcut, width, stride if position == 1 else 1, stage)
+            if not isinstance(before, nn.Identity):
+                parts[f"bridge{position}"] = before
+            parts[f"unit{position}"] = unit
+        return nn.Sequential(parts)
+
+    def closing(self) -> nn.Module:
+        """Build what follows the last unit."""
+        return self.last.closing() if self.last is not None else nn.Identity()
+
+    def goes_on_behind(self, channels: int) -> None:
+        """Take note of a layer of another sort that stands behind the units so far and gives `channels` channels."""
+        self.channels, self.last = channels, None
+
+    def _transition(self, transition: Factory[Transition], context: TransitionContext) -> Transition:
+        built = transition(context)
+        self.goes_on_behind(built.out_channels)
+        return built
+
+    def _unit(self, block: Factory[Block], shortcut: Factory[Shortcut], width: int, stride: int, stage: int) -> tuple[nn.Module, Unit]:
+        place = self.place(in_channels=self.channels, width=width, stride=stride, index=self.index, num_units=self.num_units, stage=stage)
+        unit = make_unit(block, shortcut, place)
+        bridge = self.last.closing() if self.last is not None and _raw(self.last) and not _raw(unit.block) else nn.Identity()
+        self.channels, self.index, self.last = unit.out_channels, self.index + 1, unit.block
+        return bridge, unit
+
+
+def _raw(block: Block) -> bool:
+    """Whether a block hands on bare sums: it needs closing. Its kind follow each other, so it reads such sums as well."""
+    return type(block).closing is not Block.closing
+
+
+def suited(stem: Factory[Stem], context: StemContext, built: Stem, stages: nn.Module) -> Stem:
+    """Return the stem that the first unit needs: `built`, or one without its ending where that unit is pre-activated.
+
+    A block can be asked only once it is built, and it is built for the channels that the stem gives: so the stem comes
+    first, and again in the rarer case.
+    """
+    first = next(module for module in stages.modules() if isinstance(module, Unit))
+    return stem(replace(context, activated=False)) if first.block.preactivated else built
+
+
+def layers_in(*parts: nn.Module) -> int:
+    """Count the weight layers of stems, transitions, units and heads put in a row."""
+    total = 0
+    for part in parts:
+        own = part.block.num_layers if isinstance(part, Unit) else getattr(part, "num_layers", None)
+        total += own if isinstance(own, int) else layers_in(*part.children())
+    return total

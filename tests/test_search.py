@@ -1,0 +1,207 @@
+"""The main job through the installed command: from a space file to verdict, records and report, interrupted or not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from conftest import clean_environment
+from mlflow.tracking import MlflowClient
+from optuna.trial import TrialState
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def space_file(tmp_path: Path, small_text: str) -> Path:
+    file = tmp_path / "small.yaml"
+    file.write_text(small_text)
+    return file
+
+
+def told(folder: Path) -> dict[str, int]:
+    """Count the told trials of each study in the ledger of `folder`."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'mlflow' / 'optuna.db'}")
+    counts: dict[str, int] = {}
+    for summary in optuna.get_all_study_summaries(storage):
+        trials = optuna.load_study(study_name=summary.study_name, storage=storage).get_trials(deepcopy=False)
+        phase = summary.user_attrs["phase"]
+        counts[phase] = counts.get(phase, 0) + sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials)
+    return counts
+
+
+def start(space: Path, folder: Path) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "nas", "search", str(space)]
+    return subprocess.Popen(command, cwd=folder, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(phase: str, process: subprocess.Popen[str], count: int) -> None:
+    """Read the progress lines until `count` trainings of `phase` are done."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if f"{phase} {count}/" in line:
+            return
+    pytest.fail(f"the run ended before {phase} {count}")
+
+
+def replicates(result: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(result.stdout)["replicates"]
+    return sorted(rows, key=lambda row: (row["replicate"], row["level"], str(row["by"])))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, small_text: str) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "small.yaml").write_text(small_text)
+    command = [sys.executable, "-m", "nas", "search", "small.yaml", "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, env=clean_environment(), check=False)
+    return folder, done
+
+
+def test_a_search_ends_with_every_trial_told_and_every_twin_measured(undisturbed: tuple[Path, Any]) -> None:
+    folder, done = undisturbed
+    assert done.returncode == 0, done.stderr
+    assert told(folder) == {"search": 6, "measure": 12}
+    document = json.loads(done.stdout)
+    assert (document["told_trials"], document["measured_trainings"]) == (6, 12)
+    assert document["effects"]["levels"] == ["identity"]
+    assert "Traceback" not in done.stderr
+
+
+def test_with_three_replicates_there_is_no_verdict_and_the_reason_is_said(undisturbed: tuple[Path, Any]) -> None:
+    document = json.loads(undisturbed[1].stdout)
+    assert all(row["verdict"] == "no verdict" for row in document["effects"]["overall"])
+    assert "3 replicates" in document["verdict"]
+
+
+def test_the_report_is_one_file_that_loads_nothing_from_elsewhere(undisturbed: tuple[Path, Any]) -> None:
+    page = Path(json.loads(undisturbed[1].stdout)["report"]).read_text()
+    assert "<svg" in page
+    assert "small" in page
+    for loading in ('src="http', "src='http", 'href="http', "@import", "url(http"):
+        assert loading not in page
+
+
+def test_mlflow_holds_the_hierarchy_with_decisions_curves_and_effects(undisturbed: tuple[Path, Any]) -> None:
+    folder, done = undisturbed
+    client = MlflowClient(tracking_uri=json.loads(done.stdout)["tracking_uri"])
+    (experiment,) = [e for e in client.search_experiments() if e.name == "small"]
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert len(children) == 18
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    measured = [run for run in children if run.data.tags["nas.phase"] == "measure"]
+    assert {run.data.tags["nas.level"] for run in measured} == {"none", "identity"}
+    assert measured[0].data.params["architecture.staged.depth"] in ("1", "3")
+    assert len(client.get_metric_history(measured[0].info.run_id, "val_accuracy")) == 2
+    assert [point.step for point in client.get_metric_history(parent.info.run_id, "effect/identity")] == [6, 14]
+
+
+def test_a_finished_study_trains_nothing_when_run_again(undisturbed: tuple[Path, Any]) -> None:
+    folder, done = undisturbed
+    command = [sys.executable, "-m", "nas", "search", "small.yaml", "--json"]
+    again = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, env=clean_environment(), check=True)
+    assert told(folder) == {"search": 6, "measure": 12}
+    assert replicates(again) == replicates(done)
+    assert json.loads(again.stdout)["effects"] == json.loads(done.stdout)["effects"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["SIGINT", "SIGKILL"])
+def test_an_interrupted_run_goes_on_to_the_same_counts_and_the_same_numbers(
+    how: signal.Signals, tmp_path: Path, space_file: Path, undisturbed: tuple[Path, Any], nas_command: Command
+) -> None:
+    for phase, count in (("search", 2), ("measure", 3)):
+        process = start(space_file, tmp_path)
+        wait_for(phase, process, count)
+        os.kill(process.pid, how)
+        process.wait(timeout=60)
+        assert process.returncode == (130 if how is signal.SIGINT else -signal.SIGKILL)
+    done = nas_command("search", str(space_file), "--json")
+    assert done.returncode == 0, done.stderr
+    assert told(tmp_path) == {"search": 6, "measure": 12}
+    assert replicates(done) == replicates(undisturbed[1])
+    assert json.loads(done.stdout)["effects"] == json.loads(undisturbed[1].stdout)["effects"]
+
+
+def test_a_killed_worker_is_replaced_and_its_training_is_run_again(tmp_path: Path, space_file: Path) -> None:
+    process = start(space_file, tmp_path)
+    wait_for("search", process, 1)
+    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True)
+    os.kill(int(listing.stdout.split()[0]), signal.SIGKILL)
+    output = process.communicate(timeout=180)[0]
+    assert process.returncode == 0, output
+    assert told(tmp_path) == {"search": 6, "measure": 12}
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path, space_file: Path) -> None:
+    process = start(space_file, tmp_path)
+    wait_for("search", process, 1)
+    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True)
+    workers = [int(pid) for pid in listing.stdout.split()]
+    assert len(workers) == 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    deadline = time.time() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.time() < deadline:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_a_users_block_in_plugins_is_found_and_searched(tmp_path: Path, nas_command: Command) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "mine.py").write_text(
+        """
+from torch import nn
+
+from nas.plugin import Block, UnitContext, plugin
+
+
+@plugin("one_layer")
+class OneLayer(Block):
+    '''One 3×3 convolution.'''
+
+    formula = "y = {merge}"
+    num_layers = 1
+
+    def __init__(self, context: UnitContext, *, kernel_size: int = 3) -> None:
+        super().__init__()
+        self.before, self.after = nn.Identity(), nn.ReLU()
+        self.branch = nn.Conv2d(context.in_channels, context.width, kernel_size, context.stride, kernel_size // 2)
+        self.out_channels = context.width
+"""
+    )
+    (tmp_path / "mine.yaml").write_text(
+        "architecture: {staged: {widths: [4], depth: {int: [1, 2]}, block: {one_layer: {kernel_size: {choices: [1, 3]}}}}}\n"
+        "train: {epochs: 1}\nsearch: {trials: 3, workers: 1}\n"
+    )
+    done = nas_command("search", "mine.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    best = json.loads(done.stdout)["best"][0]["decisions"]
+    assert set(best) == {"architecture.staged.depth", "architecture.staged.block.one_layer.kernel_size"}
+    shown = nas_command("search", "mine.yaml")
+    assert "exploratory" in shown.stdout
+    assert "measure:" in shown.stdout
+
+
+def test_a_plugin_that_raises_stops_the_run_with_its_message(tmp_path: Path, nas_command: Command) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "bad.py").write_text(
+        "from nas.plugin import Optimizer, plugin\n\n\n@plugin('explodes')\nclass Explodes(Optimizer):\n"
+        "    '''Raises.'''\n\n    def build(self, parameters):\n        raise RuntimeError('the fuse is lit')\n"
+    )
+    (tmp_path / "bad.yaml").write_text(
+        "architecture: {staged: {widths: [4], depth: 1}}\ntrain: {epochs: 1, optimizer: explodes}\nsearch: {trials: 4, workers: 1}\n"
+    )
+    done = nas_command("search", "bad.yaml")
+    assert done.returncode == 1
+    assert "the fuse is lit" in done.stderr
+    assert "3 trainings in a row failed" in done.stderr
