@@ -128,7 +128,10 @@ class _Builder:
             if self.seed is not None:
                 torch.manual_seed(derive(self.seed, "construct", kind, getattr(context[0], "index", 0) if context else 0))
             try:
-                return info.cls(*context, **parameters)
+                built = info.cls(*context, **parameters)
+                if isinstance(built, Network):
+                    built.initialisation.prepare(built)  # it may add parameters of its own, or refuse the network
+                return built
             except NasError:
                 raise
             except Exception as error:

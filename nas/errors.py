@@ -60,7 +60,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """Write names with commas; of very many the first ones and how many more there are."""
-    kept, length = [], 0
+    kept: list[str] = []
+    length = 0
     for name in names:
         length += len(name) + 2
         if kept and length > MAX_LISTED:

@@ -56,7 +56,10 @@ def plugin(name: str) -> Callable[[type[T]], type[T]]:
 
 
 def use(name: str, **parameters: Any) -> Any:
-    """Name another plugin as a default, for a parameter written like this: `norm: Factory[Norm] = use("batch")`."""
+    """Name another plugin as the default of a parameter.
+
+    Write it as `norm: Factory[Norm] = use("batch")`.
+    """
     return PluginNode(name, tuple(parameters.items()))
 
 
@@ -115,6 +118,15 @@ class HeadContext:
 
     in_channels: int
     num_outputs: int
+
+
+@dataclass(frozen=True)
+class LongSkipContext:
+    """What a long skip knows: the channels of the encoder's features and of the decoder's, and the resolution's index."""
+
+    encoder_channels: int
+    decoder_channels: int
+    stage: int
 
 
 class Norm(nn.Module):
@@ -217,6 +229,22 @@ class Head(nn.Module):
 
     kind: ClassVar[str] = "head"
     num_layers: int = 1
+
+
+class LongSkip(nn.Module):
+    """Joins an encoder's features to the decoder's of the same size: (B, E, H, W), (B, D, H, W) -> (B, out_channels, H, W).
+
+    The second kind of skip connection: over the whole depth of an encoder and decoder instead of one unit (U-Net).
+    """
+
+    kind: ClassVar[str] = "long_skip"
+    connects: ClassVar[bool] = True
+    """Whether the encoder's features reach the decoder beside the path through the deeper stages."""
+    out_channels: int
+
+    def forward(self, encoded: Tensor, decoded: Tensor) -> Tensor:
+        """Join the two."""
+        raise NotImplementedError(f"long_skip {type(self).__name__} defines no forward(encoded, decoded)")
 
 
 class Unit(nn.Module):
@@ -369,6 +397,6 @@ class Schedule:
 
 
 BASES: tuple[type, ...] = (
-    Network, Block, Shortcut, Stem, Head, Norm, Activation, Initialisation, DataSet, Optimizer, Schedule,
+    Network, Block, Shortcut, Stem, Head, LongSkip, Norm, Activation, Initialisation, DataSet, Optimizer, Schedule,
 )  # fmt: skip
 """Every kind of plugin, by its base class."""

@@ -40,7 +40,9 @@ def sample(space: Space, choose: Chooser) -> Sample:
         return decide(template.option(made[template.path]))
 
     architecture, train, data = decide(space.architecture), decide(space.train), decide(space.data)
-    assert isinstance(architecture, PluginNode) and isinstance(train, PluginNode) and isinstance(data, PluginNode)
+    assert isinstance(architecture, PluginNode), "the section takes a network"
+    assert isinstance(train, PluginNode), "the section is a recipe"
+    assert isinstance(data, PluginNode), "the section takes a data set"
     return Sample(Configuration(Architecture(architecture), train, data), tuple(made.items()))
 
 

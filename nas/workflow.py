@@ -115,7 +115,9 @@ def conclude(study: Study, *, store: Path, tracker: Tracker | None = None) -> St
     if effects:
         files.append(folder / "replicates.csv")
         write_results(files[-1], results_of(record), by=effects.by)
-    sync = tracker.sync(record, effects=effects, artifacts=files, finished=True, note=f"The report: `{page}`")
+    # MLflow keeps every point it is given: an effect is written once its design is complete, not while it grows.
+    told = effects if study.is_measured else None
+    sync = tracker.sync(record, effects=told, artifacts=files, finished=study.is_idle, note=f"The report: `{page}`")
     return StudyResult(record, effects, page, tracker.uri, sync)
 
 
@@ -152,6 +154,7 @@ def effects_of(record: StudyRecord) -> Effects | None:
         levels=plan.levels,
         by=tuple(path for path, _ in plan.by),
         smallest_effect=plan.smallest_effect,
+        maximize=not plan.metric.endswith("loss"),
         scope=str(record.data.get("name", "")),
     )
 

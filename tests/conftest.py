@@ -26,7 +26,7 @@ architecture:
     shortcut: {choices: [none, identity]}
 train:
   epochs: 2
-  batch_size: 256
+  batch_size: 128
   optimizer: {sgd: {lr: {float: [0.05, 0.2], log: true}}}
 search: {trials: 6, workers: 2}
 measure:

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.building import build_without_weights, cost_of
+from nas.building import build, build_without_weights, cost_of
+from nas.errors import PluginError
 from nas.plugin import NetworkContext
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
@@ -135,6 +136,30 @@ def test_timm_by_name_costs_what_ours_costs(registry: Registry) -> None:
     package("timm")
     ours = cost_of(architecture_of(NETWORKS["timm resnetv2_50"][1], registry), registry, CONTEXT)
     assert cost_of(architecture_of("timm: {model: resnetv2_50}", registry), registry, CONTEXT) == ours
+
+
+@pytest.mark.parametrize(("name", "near"), [("torchvision", "resnet18"), ("timm", "resnet18")])
+def test_an_unknown_model_is_answered_with_the_nearest(name: str, near: str, registry: Registry) -> None:
+    package(name)
+    with pytest.raises(PluginError, match=f"no classification model 'resnet_18'; did you mean .*'{near}'"):
+        cost_of(architecture_of(f"{name}: {{model: resnet_18}}", registry), registry, CONTEXT)
+
+
+@pytest.mark.parametrize("model", ["regnet_y_400mf", "googlenet"])
+def test_a_model_that_the_meta_device_or_a_second_answer_could_trouble_is_counted(model: str, registry: Registry) -> None:
+    package("torchvision")
+    architecture = architecture_of(f"torchvision: {{model: {model}}}", registry)
+    built = build(architecture, registry, CONTEXT)
+    assert cost_of(architecture, registry, CONTEXT).parameters == sum(p.numel() for p in built.parameters())
+    assert built.train()(torch.zeros(2, *CONTEXT.input_shape)).shape == (2, 7)
+
+
+def test_a_picture_of_one_channel_is_read_three_times(registry: Registry) -> None:
+    package("torchvision")
+    architecture = architecture_of("torchvision: {model: resnet18}", registry)
+    grey, colour = (build(architecture, registry, NetworkContext((c, 32, 32), 7)).eval() for c in (1, 3))
+    x = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(grey(x), colour(x.expand(-1, 3, -1, -1)))
 
 
 # --- loading --------------------------------------------------------------------------------------------------------

@@ -275,6 +275,7 @@ def test_holm_families_are_theta_with_beta_and_all_depths():
     assert [e.p_holm for e in primary] == pytest.approx(list(multipletests([e.p for e in primary], method="holm")[1]))
     secondary = found.at_each
     assert len(secondary) == 8
+    assert secondary[0].interval.confidence == pytest.approx(1 - 0.05 / 8)
     assert [e.p_holm for e in secondary] == pytest.approx(list(multipletests([e.p for e in secondary], method="holm")[1]))
 
 

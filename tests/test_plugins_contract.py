@@ -20,7 +20,10 @@ from nas.values.architecture import Value
 
 REGISTRY = discover()
 SHIPPED = [f"{kind}/{name}" for kind in REGISTRY.kinds() if kind != "data" for name in REGISTRY.names(kind)]
-PARAMETERS: dict[str, dict[str, Value]] = {"block/token_mixing": {"tokens": 64}}  # the contract's inputs are 8×8
+PARAMETERS: dict[str, dict[str, Value]] = {
+    "block/token_mixing": {"tokens": 64},  # the contract's inputs are 8×8
+    "network/dense": {"depth": 2},  # 100 layers take long to export
+}
 NEEDS_PACKAGE = {"network/timm": "timm", "network/torchvision": "torchvision"}
 
 

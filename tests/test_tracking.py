@@ -407,7 +407,7 @@ def test_a_study_that_grows_after_its_end_is_open_again(store: Path, tracker: Tr
     assert parent.info.status == "RUNNING"
     assert parent.data.params["measure.levels"] == "identity"
     assert parent.data.tags["nas.replicates_planned"] == "20"
-    assert parent.data.tags["nas.plan"] == "shortcut: identity against none, by depth 1, 9; 20 replicates (standard)"
+    assert parent.data.tags["nas.plan"] == "shortcut: identity against none, by depth 1, 9; 20 replicates"
 
 
 def test_two_studies_of_one_space_share_an_experiment(store: Path, tracker: Tracker) -> None:

@@ -14,10 +14,11 @@ from nas.plugin import Data, NetworkContext
 from nas.recipe import Recipe
 from nas.registry import Registry
 from nas.sampling import first_choice, fixing, sample
-from nas.space import Space
-from nas.study.materials import load_data
-from nas.training import Goal, split_data, train
-from nas.training.data import Batches
+from nas.space import Space, parse_space
+from nas.study.job import Job, run_in_processes
+from nas.study.materials import context_of, load_data
+from nas.training.data import Batches, split_data
+from nas.training.fit import Goal, train
 from nas.values.outcome import Outcome
 
 GOAL = Goal("val_accuracy", lambda *counts: not above_chance(*counts))
@@ -62,7 +63,7 @@ def test_digits_are_learned_above_chance_and_every_epoch_is_recorded(small: Spac
 
 def test_the_test_part_is_scored_only_when_it_is_the_goal(small: Space) -> None:
     assert "test_accuracy" not in run(small).metrics
-    outcome = run(small, goal=replace(GOAL, metric="test_accuracy"))
+    outcome = run(small, goal=replace(GOAL, metric="test_accuracy"), epochs=6, batch_size=64)
     assert outcome.score == outcome.metrics["test_accuracy"]
     assert "test_accuracy" not in outcome.curves
 
@@ -171,3 +172,15 @@ def test_a_recipe_is_built_with_lightnings_options(small: Space) -> None:
 
 def test_bfloat16_precision_passes_through_to_lightning(small: Space) -> None:
     assert run(small, precision="bf16-mixed").curves != run(small).curves
+
+
+def test_one_network_trains_on_several_devices(small: Space) -> None:
+    changed = parse_space(small.text.replace("epochs: 2", "epochs: 4\n  accelerator: cpu\n  devices: 2\n  strategy: ddp"), "two.yaml", small.registry)
+    configuration = sample(changed, first_choice).configuration
+    context = context_of(changed, configuration)
+    job = Job(configuration, cost_of(configuration.architecture, small.registry, context), context, "val_accuracy", 1, 1)
+    assert job.needs_processes(small.registry)
+    outcome = run_in_processes(job, ())
+    assert outcome.status == "complete"
+    assert outcome.num_epochs == 4
+    assert outcome.score > 0.2

@@ -23,7 +23,6 @@ REGISTRY = discover()
 PLACE = UnitContext(in_channels=8, width=8)
 
 
-
 def unit_of(block: str, shortcut: str, place: UnitContext, /, **options: dict[str, Value]) -> Unit:
     """Build a unit with Kaiming values; `options` are parameters of the block and of the shortcut."""
     subject = Subject(REGISTRY, "block", block, options.get("block", {}))
@@ -87,9 +86,7 @@ def test_scaling_by_a_half_loses_as_much_as_a_gate_at_zero() -> None:
 
 
 def test_stochastic_depth_keeps_40_25_of_54_units_on_average() -> None:
-    survivals = [
-        unit_of("basic", "stochastic_depth", UnitContext(8, 8, index=i, num_units=54)).shortcut.survival for i in range(54)
-    ]
+    survivals = [unit_of("basic", "stochastic_depth", UnitContext(8, 8, index=i, num_units=54)).shortcut.survival for i in range(54)]
     assert sum(survivals) == pytest.approx(40.25)
     assert survivals[-1] == pytest.approx(0.5)
 

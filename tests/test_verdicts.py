@@ -163,6 +163,19 @@ def test_what_would_decide_reckons_with_the_correction():
     assert two_depths(found.replicates_to_decide).verdict == "helps, size unclear"
 
 
+def test_what_would_decide_belongs_to_its_own_arm():
+    def arms(n):
+        results = []
+        for k, (weak, none) in enumerate(zip(spread(0.0115, 0.0155, n), spread(0.0, 0.06, n), strict=True)):
+            results += [Result(k, "none", (), 0.5), Result(k, "a", (), 0.5 + none), Result(k, "b", (), 0.5 + weak)]
+        return estimate(results, factor="shortcut", reference="none", smallest_effect=0.01).overall[1]
+
+    needed = arms(10).replicates_to_decide
+    assert arms(10).verdict == "undetermined after correction"
+    assert arms(needed).verdict == "helps, size unclear"
+    assert arms(needed - 1).verdict == "undetermined after correction"
+
+
 # --- failures ---------------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +197,9 @@ def test_ties_are_left_out_of_the_count_of_sides():
     assert verdict(replace(SHOWN, any_failed=True, better=6, worse=0)) == "helps materially"  # .541
     assert verdict(replace(SHOWN, any_failed=True, better=5, worse=0)) == "undetermined"  # .478
     assert verdict(replace(SHOWN, any_failed=True, better=0, worse=0)) == "undetermined"
+    tied = [0.35, 0.4, 0.45, 0.4, 0.38, 0.0, 0.0, 0.0]
+    assert theta(tied).verdict == "helps materially"
+    assert theta(tied, failed={5}).verdict == "undetermined"
 
 
 def test_failures_do_not_stand_in_the_way_of_equivalence():

@@ -68,6 +68,7 @@ def summary(result: object) -> dict[str, object]:
 def show_result(result: object, console: Console) -> None:
     """Print the tables, the verdict and where to look next."""
     from nas.report.text import best_table, effects_table, verdict_text
+    from nas.report.words import Unit
     from nas.workflow import StudyResult
 
     assert isinstance(result, StudyResult)
@@ -75,8 +76,9 @@ def show_result(result: object, console: Console) -> None:
     if result.record.best(1):
         console.print(best_table(result.record))
     if result.effects:
-        console.print(effects_table(result.effects))
-        console.print(verdict_text(result.effects))
+        metric = result.record.plan.metric if result.record.plan else result.record.objective
+        console.print(effects_table(result.effects, unit=Unit.of(metric)))
+        console.print(verdict_text(result.effects, unit=Unit.of(metric)))
     elif result.record.plan is None:
         console.print(
             "What the trials show about a factor is exploratory: the sampler visits what works. "

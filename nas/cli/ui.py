@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,8 +30,10 @@ def command(store: Path | None, port: int) -> None:
     if uri.startswith("http"):
         click.echo(f"The runs are on the server {uri}: open it in a browser.")
         return
-    click.echo(f"MLflow UI on {uri}\nOpen http://127.0.0.1:{port} in a browser; Ctrl-C ends it.")
+    # MLflow opens its pages for language models unless it is told what is looked at.
+    click.echo(f"MLflow UI on {uri}\nOpen http://127.0.0.1:{port}/#/?workflowType=machine_learning in a browser; Ctrl-C ends it.")
     artifacts = (folder / "artifacts").resolve().as_uri()
     arguments = ["server", "--backend-store-uri", uri, "--default-artifact-root", artifacts, "--host", "127.0.0.1", "--port", str(port)]
-    # Another working directory would not help: `-m mlflow` must not find a local folder of that name, so run it isolated.
-    sys.exit(subprocess.call([sys.executable, "-P", "-m", "mlflow", *arguments, "--workers", "1"]))
+    # -P: the current directory may hold a folder `mlflow`, which must not be taken for the package.
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    sys.exit(subprocess.call([sys.executable, "-P", "-m", "mlflow", *arguments, "--workers", "1"], env=environment))

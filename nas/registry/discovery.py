@@ -2,98 +2,87 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.metadata
 import inspect
+import re
 import sys
-import traceback
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nas.errors import PluginError, UserError
+from nas.errors import PluginError, UserError, nearest
 from nas.paths import shipped
+from nas.registry.folders import import_folder
+from nas.registry.installed import import_installed
 from nas.registry.registry import PluginInfo, Registry
+from nas.registry.sources import source_hash
 
-ENTRY_POINTS = "nas.plugins"
+NAME = re.compile(r"[^\W\d][\w-]*")
+RESERVED = ("choices", "int", "float", "shared", "null")
+"""What a space file reads as a domain or as nothing where a plugin's name could stand."""
 
 
 def discover(folders: Iterable[Path | str] = ()) -> Registry:
     """Return all plugins: shipped ones, `./plugins`, `folders`, and packages of the entry-point group `nas.plugins`.
 
-    Files of identical bytes count once, so a checkout beside an installed copy is no conflict. Raises PluginError for a
-    file that fails to import (with its own traceback) and for two plugins of one kind and name.
+    Files of identical bytes, helpers included, count once, so a checkout beside an installed copy is no conflict. Raises
+    PluginError for a file that fails to import (with its own traceback), for a plugin that breaks the contract, and for two
+    differing plugins of one kind and name; UserError for a folder that is not there.
     """
+    importlib.invalidate_caches()
+    found: list[PluginInfo] = []
+    seen: set[str] = set()
+    for root in _roots(folders):
+        found += _plugins_of(import_folder(root, seen), root, found)
+        seen |= {info.sha256 for info in found}
+    for modules, root in import_installed():
+        found += _plugins_of(modules, root, found)
+    return Registry(tuple(found))
+
+
+def _roots(folders: Iterable[Path | str]) -> tuple[Path, ...]:
     roots = [shipped("plugins")]
     if (local := Path.cwd() / "plugins").is_dir():
         roots.append(local)
     for folder in folders:
-        if not Path(folder).is_dir():
-            raise UserError(f"--plugins {folder}: there is no such folder; give one that holds Python files with plugins")
-        roots.append(Path(folder))
-    found: list[PluginInfo] = []
-    seen: set[str] = set()
-    for root in dict.fromkeys(path.resolve() for path in roots):
-        for file in _files(root):
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            if digest not in seen:
-                seen.add(digest)
-                found.extend(_plugins_of(_import_file(root, file), str(file), digest))
-    found.extend(_installed(seen))
-    return Registry(tuple(found))
+        path = Path(folder)
+        if path.is_file():
+            raise UserError(f"--plugins {folder}: must be a folder, got a file; give the folder it lies in: --plugins {path.parent}")
+        if not path.is_dir():
+            beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+            close = nearest(path.name, beside)
+            hint = close if "did you mean" in close else "; give one that holds Python files with plugins"
+            raise UserError(f"--plugins {folder}: there is no such folder{hint}")
+        roots.append(path)
+    return tuple(dict.fromkeys(path.resolve() for path in roots))
 
 
-def _files(root: Path) -> Iterator[Path]:
-    for file in sorted(root.rglob("*.py")):
-        inner = file.relative_to(root).parts
-        if not any(part.startswith(("_", ".")) or part == "tests" for part in inner) and not file.name.startswith("test_"):
-            yield file
+def _plugins_of(modules: Sequence[types.ModuleType], root: Path, known: Sequence[PluginInfo]) -> list[PluginInfo]:
+    """Return the plugins that stand in `modules` and are defined below `root`, but for those that are known."""
+    classes = {id(cls): cls for module in modules for cls in vars(module).values() if _is_plugin(cls, root)}
+    same = {(info.sha256, info.cls.__qualname__) for info in known}
+    found = [_checked(cls, root) for cls in classes.values()]
+    return [info for info in found if (info.sha256, info.cls.__qualname__) not in same]
 
 
-def _import_file(root: Path, file: Path) -> types.ModuleType:
-    # Every root is a package of its own, so that its files can import each other (`from ._layers import …`)
-    # and two roots may hold files of one name.
-    package = f"_nas_plugins_{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
-    if package not in sys.modules:
-        module = types.ModuleType(package)
-        module.__path__ = [str(root)]
-        sys.modules[package] = module
-    name = ".".join((package, *file.relative_to(root).with_suffix("").parts))
-    try:
-        return importlib.import_module(name)
-    except Exception as error:
+def _is_plugin(cls: Any, root: Path) -> bool:
+    # What a file imports from nas.plugin, or from another package's plugins, is not its own.
+    return inspect.isclass(cls) and "plugin_name" in vars(cls) and root in _file_of(cls).parents
+
+
+def _file_of(cls: type) -> Path:
+    return Path(str(getattr(sys.modules.get(cls.__module__), "__file__", ""))).resolve()
+
+
+def _checked(cls: Any, root: Path) -> PluginInfo:
+    """Check a plugin as far as it can be without building it."""
+    name, file = cls.plugin_name, _file_of(cls)
+    if not isinstance(name, str) or not NAME.fullmatch(name) or name in RESERVED:
         raise PluginError(
-            f"{file}: this plugin file fails to import, so the space would be silently smaller; "
-            f"mend it or move it away.\n{_own_traceback(error, file)}"
-        ) from error
-
-
-def _own_traceback(error: BaseException, file: Path) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).resolve() == file.resolve()] or frames[-1:]
-    return "".join(traceback.format_list(own) + traceback.format_exception_only(error)).rstrip()
-
-
-def _plugins_of(module: types.ModuleType, file: str, digest: str) -> Iterator[PluginInfo]:
-    for cls in vars(module).values():
-        if inspect.isclass(cls) and cls.__module__ == module.__name__ and "plugin_name" in vars(cls):
-            marked: Any = cls
-            yield PluginInfo(marked.kind, marked.plugin_name, cls, file, digest)
-
-
-def _installed(seen: set[str]) -> Iterator[PluginInfo]:
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            module = entry.load()
-        except Exception as error:
-            raise PluginError(
-                f"the installed plugin '{entry.name}' ({entry.value}) fails to import; mend or uninstall it.\n"
-                f"{''.join(traceback.format_exception(error))}"
-            ) from error
-        file = Path(module.__file__)
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        if digest not in seen:
-            seen.add(digest)
-            yield from _plugins_of(module, str(file), digest)
+            f"{file}: @plugin({name!r}) on {cls.__name__}: a name must be a word of letters, digits, '_' and '-' that begins with "
+            f"a letter, and none of {', '.join(RESERVED)}; rename it"
+        )
+    info = PluginInfo(cls.kind, name, cls, str(file), source_hash(file, root))
+    assert info.parameters is not None, "reading them checks the signature"
+    return info

@@ -12,7 +12,7 @@ from nas.registry.signature import Parameter, parameters_of
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """One registered plugin: its class, the file it comes from and the SHA-256 of that file's bytes."""
+    """One registered plugin: its class, its file, and the SHA-256 of its source (the file and the helpers that it imports)."""
 
     kind: str
     name: str
@@ -44,8 +44,8 @@ class Registry:
             other = index.setdefault((info.kind, info.name), info)
             if other is not info:
                 raise PluginError(
-                    f"two plugins are called '{info.name}' ({info.kind}): {other.file} and {info.file}; "
-                    "rename one in its @plugin(…), or remove one of the files"
+                    f"two plugins are called '{info.name}' ({info.kind}): {_told(other)} and {_told(info)}; "
+                    "rename one in its @plugin(…), or remove one"
                 )
         object.__setattr__(self, "_index", index)
 
@@ -65,5 +65,9 @@ class Registry:
         return tuple(sorted({kind for kind, _ in self._index}))
 
     def sources(self, used: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-        """Return ('kind/name', sha256 of its file) for the plugins `used`, sorted: part of a study's identity."""
+        """Return ('kind/name', sha256 of its source) for the plugins `used`, sorted: part of a study's identity."""
         return tuple(sorted({(f"{kind}/{name}", self.find(kind, name).sha256) for kind, name in used}))
+
+
+def _told(info: PluginInfo) -> str:
+    return f"{info.cls.__name__} in {info.file}"

@@ -169,7 +169,9 @@ def _refuse_positional(parameter: inspect.Parameter, place: int, told: str) -> N
     if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
         return
     if place > 1 or parameter.default is not REQUIRED:
-        raise PluginError(f"{told} stands before the `*`, so no space file could set it; make it keyword-only: `(self, context, *, {parameter})`")
+        raise PluginError(
+            f"{told} stands before the `*`, so no space file could set it; make it keyword-only: `(self, context, *, {parameter})`"
+        )
 
 
 def _with_bounds(read: ParameterType, extras: tuple[Any, ...]) -> ParameterType:

@@ -29,7 +29,7 @@ class Scene:
     def of(cls, record: StudyRecord, effects: Effects, names: Mapping[str, str]) -> Scene:
         """Join a record with its effects; `names` are the decisions' short names."""
         found = tuple(p for p in pairs(record) if p.at in effects.at and p.level in effects.levels)
-        return cls(record, effects, Unit.of(record.objective), names, found)
+        return cls(record, effects, Unit.of(record.plan.metric if record.plan else record.objective), names, found)
 
     @property
     def reference(self) -> str:

@@ -1,10 +1,11 @@
 """Layer 2: YAML to a typed Space, checked against the plugins' signatures."""
 
 from nas.space.sections import Constraint, MeasureOptions, SearchOptions
+from nas.space.size import size_of
 from nas.space.space import Space, load_space, parse_space
-from nas.space.templates import Decision, Fixed, ListTemplate, NodeTemplate, Template
+from nas.space.templates import Decision, Fixed, ListTemplate, NodeTemplate, Placed, Template
 
 __all__ = [
-    "Constraint", "Decision", "Fixed", "ListTemplate", "MeasureOptions", "NodeTemplate", "SearchOptions", "Space", "Template",
-    "load_space", "parse_space",
+    "Constraint", "Decision", "Fixed", "ListTemplate", "MeasureOptions", "NodeTemplate", "Placed", "SearchOptions", "Space", "Template",
+    "load_space", "parse_space", "size_of",
 ]  # fmt: skip

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from nas.errors import SpaceError, Where, nearest
+from nas.errors import Where, nearest
+from nas.plugin import Bounds
 from nas.registry.signature import ScalarType
+from nas.space.activity import always, everything, possible, uses_of
 from nas.space.parser import Parser
+from nas.space.section_reader import read_metric
 from nas.space.sections import MeasureOptions
-from nas.space.templates import Fixed
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe
-from nas.values.domains import Choices, Scalar
+from nas.values.domains import Choices, Scalar, written
 
 if TYPE_CHECKING:
     from nas.space.space import Space
 
 KEYS = ("factor", "reference", "levels", "by", "hold", "replicates", "smallest_effect", "metric")
+MAX_CELLS = 1000
 
 
 def read_measure(parser: Parser, space: Space, tree: MappingTree) -> MeasureOptions:
@@ -24,102 +28,172 @@ def read_measure(parser: Parser, space: Space, tree: MappingTree) -> MeasureOpti
     for entry in tree:
         if entry.key not in KEYS:
             raise parser.fail(f"unknown parameter of `measure:`{nearest(entry.key, KEYS)}", entry, f"measure.{entry.key}")
-    factor = _path(parser, space, tree, _required(parser, tree, "factor"), "measure.factor")
-    reference = _value(parser, space, factor, _required(parser, tree, "reference"), "measure.reference")
-    levels = _levels(parser, space, tree, factor, reference)
-    by = tuple((path, _values(parser, space, path, entry)) for path, entry in _pairs(parser, space, tree, "by"))
-    hold = tuple((path, _value(parser, space, path, entry.value, f"measure.hold.{path}")) for path, entry in _pairs(parser, space, tree, "hold"))
-    twice = {factor} & {p for p, _ in by + hold} | {p for p, _ in by} & {p for p, _ in hold}
-    if twice:
-        raise parser.fail(f"'{sorted(twice)[0]}' stands in two of factor, by and hold; a decision has one role", tree, "measure")
+    reader = _Reader(parser, space, tree)
+    factor = reader.factor()
+    reference = reader.value(factor, reader.required("reference"), "measure.reference")
     options = MeasureOptions(
-        factor=factor, reference=reference, levels=levels, by=by, hold=hold,
-        replicates=_number(parser, tree, "replicates", int, 10, 1),
-        smallest_effect=_number(parser, tree, "smallest_effect", float, 0.01, 0),
-        metric=_number(parser, tree, "metric", str, "test_accuracy", 0),
-    )  # fmt: skip
-    _refuse_inactive(parser, space, options, tree)
+        factor=factor,
+        reference=reference,
+        levels=reader.levels(factor, reference),
+        by=tuple(reader.by()),
+        hold=tuple(reader.hold()),
+        replicates=int(reader.number("replicates", ScalarType(int, Bounds(1)), MeasureOptions.replicates)),
+        smallest_effect=reader.number("smallest_effect", ScalarType(float, Bounds(0)), MeasureOptions.smallest_effect),
+        metric=reader.metric(),
+    )
+    reader.refuse_effect(options)
+    reader.refuse_two_roles(options)
+    reader.refuse_inactive(options)
     return options
 
 
-def _required(parser: Parser, tree: MappingTree, key: str) -> Tree:
-    inner = tree.get(key)
-    if inner is None:
-        raise parser.fail(f"must be given; `measure:` has no default for {key}", tree, f"measure.{key}")
-    return inner
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the parts of one `measure:` section."""
 
+    parser: Parser
+    space: Space
+    tree: MappingTree
 
-def _path(parser: Parser, space: Space, tree: MappingTree, given: Tree, where: str) -> str:
-    text = given.text if isinstance(given, ScalarTree) else describe(given)
-    if text not in space.decisions:
-        hint = nearest(text, space.decisions) if space.decisions else "; the space has none: give one `choices`"
-        raise parser.fail(f"'{text}' is no decision of this space{hint}", given, where)
-    return text
+    def required(self, key: str) -> Tree:
+        inner = self.tree.get(key)
+        if inner is None:
+            raise self.parser.fail(f"must be given; `measure:` has no default for {key}", self.tree, f"measure.{key}")
+        return inner
 
+    def factor(self) -> str:
+        tree = self.required("factor")
+        if not isinstance(tree, ScalarTree):
+            raise self.parser.fail(f"must be the path of a decision, got {describe(tree)}", tree, "measure.factor")
+        self.space.decision(tree.text, Where(self.parser.file, tree.line, "measure.factor"))
+        return tree.text
 
-def _value(parser: Parser, space: Space, path: str, tree: Tree, where: str) -> Scalar:
-    if not isinstance(tree, ScalarTree):
-        raise parser.fail(f"must be one value of {path}, got {describe(tree)}", tree, where)
-    return space.value_of(path, tree.text, Where(parser.file, tree.line, where))
+    def value(self, path: str, tree: Tree, where: str) -> Scalar:
+        text = _text(tree)
+        if text is None:
+            raise self.parser.fail(f"must be a value of {path} as `nas check` prints it, got {describe(tree)}", tree, where)
+        return self.space.value_of(path, text, Where(self.parser.file, tree.line, where))
 
+    def values(self, path: str, tree: Tree, where: str) -> tuple[Scalar, ...]:
+        if not isinstance(tree, SequenceTree) or not tree.items:
+            raise self.parser.fail(f"must be a list of values of {path}, got {describe(tree)}", tree, where)
+        found: list[Scalar] = []
+        for item in tree.items:
+            value = self.value(path, item, where)
+            if value in found:
+                raise self.parser.fail(f"the value {written(value)} stands here twice", item, where)
+            found.append(value)
+        return tuple(found)
 
-def _levels(parser: Parser, space: Space, tree: MappingTree, factor: str, reference: Scalar) -> tuple[Scalar, ...]:
-    given = tree.get("levels")
-    if given is None:
-        domain = space.decisions[factor].domain
+    def levels(self, factor: str, reference: Scalar) -> tuple[Scalar, ...]:
+        given, domain = self.tree.get("levels"), self.space.decisions[factor].domain
+        if given is not None:
+            levels = self.values(factor, given, "measure.levels")
+            if reference in levels:
+                raise self.parser.fail(
+                    f"must leave out the reference, {written(reference)}: they are compared with it", given, "measure.levels"
+                )
+            return levels
         if not isinstance(domain, Choices):
-            raise parser.fail(f"must be given, since {factor} is a range: list the values to compare with {reference}", tree, "measure.levels")
+            message = f"must be given, since {factor} is a range: list the values to compare with {written(reference)}"
+            raise self.parser.fail(message, self.tree, "measure.levels")
         levels = tuple(label for label in domain.labels if label != reference)
-    else:
-        levels = tuple(_value(parser, space, factor, t, "measure.levels") for t in _items(parser, given, "measure.levels"))
-    if reference in levels or len(set(levels)) < len(levels) or not levels:
-        raise parser.fail(f"must be different values other than the reference '{reference}', got {list(levels)}", given or tree, "measure.levels")
-    return levels
+        if not levels:
+            message = f"{factor} has one value only, {written(reference)}, so there is nothing to compare; give it a second one"
+            raise self.parser.fail(message, self.tree, "measure.levels")
+        return levels
+
+    def by(self) -> Iterator[tuple[str, tuple[Scalar, ...]]]:
+        cells = 1
+        for entry in self.entries("by"):
+            values = self.values(entry.key, entry.value, f"measure.by.{entry.key}")
+            cells *= len(values)
+            if cells > MAX_CELLS:
+                raise self.parser.fail(f"makes more than {MAX_CELLS} combinations; choose fewer values", entry, f"measure.by.{entry.key}")
+            yield entry.key, values
+
+    def hold(self) -> Iterator[tuple[str, Scalar]]:
+        for entry in self.entries("hold"):
+            yield entry.key, self.value(entry.key, entry.value, f"measure.hold.{entry.key}")
+
+    def entries(self, key: str) -> Iterator[Entry]:
+        inner = self.tree.get(key)
+        if inner is None:
+            return
+        if not isinstance(inner, MappingTree):
+            form = "{path: [value, …]}" if key == "by" else "{path: value}"
+            raise self.parser.fail(f"must be a mapping `{form}`, got {describe(inner)}", inner, f"measure.{key}")
+        for entry in inner:
+            self.space.decision(entry.key, Where(self.parser.file, entry.line, f"measure.{key}"))
+            yield entry
+
+    def number(self, key: str, kind: ScalarType, default: float) -> float:
+        given = self.tree.get(key)
+        return default if given is None else float(self.parser.constant(given, kind, f"measure.{key}"))
+
+    def metric(self) -> str:
+        given = self.tree.get("metric")
+        return MeasureOptions.metric if given is None else read_metric(self.parser, given, "measure.metric")
+
+    def refuse_effect(self, options: MeasureOptions) -> None:
+        given = self.tree.get("smallest_effect")
+        if given is not None and options.metric.endswith("accuracy") and options.smallest_effect >= 1:
+            points = written(options.smallest_effect / 100)
+            message = f"must be a fraction below 1, got {written(options.smallest_effect)}; if points are meant, write {points}"
+            raise self.parser.fail(message, given, "measure.smallest_effect")
+
+    def refuse_two_roles(self, options: MeasureOptions) -> None:
+        roles = {options.factor: "factor"}
+        for role, pairs in (("by", options.by), ("hold", options.hold)):
+            for path, _ in pairs:
+                other = roles.setdefault(path, role)
+                if other != role:
+                    message = f"is {other} already; a decision has one role of factor, by and hold"
+                    raise self.parser.fail(message, self._line_of(role, path), f"measure.{role}.{path}")
+
+    def refuse_inactive(self, options: MeasureOptions) -> None:
+        """Factor and `by` must exist in every arm (METHOD: complete replicates); what is held must exist in one at least."""
+        placed = self.space.placed
+        admitted = {**everything(placed), **options.admitted}
+        for role, paths in (("factor", [options.factor]), ("by", [path for path, _ in options.by])):
+            for path in paths:
+                uses = uses_of(path, placed)
+                if not always(uses, admitted):
+                    message = f"{path} does not exist in every arm: it {_needs(uses)}; {_remedy(uses, options)}"
+                    raise self.parser.fail(message, self._line_of(role, path), f"measure.{role}")
+        for path, _ in options.hold:
+            uses = uses_of(path, placed)
+            if not possible(uses, admitted):
+                raise self.parser.fail(
+                    f"holds what exists in no arm: it {_needs(uses)}; remove it", self._line_of("hold", path), f"measure.hold.{path}"
+                )
+
+    def _line_of(self, role: str, path: str) -> Tree | Entry:
+        inner = self.tree.get(role)
+        found = next((entry for entry in inner if entry.key == path), None) if isinstance(inner, MappingTree) else inner
+        return found or self.tree
 
 
-def _items(parser: Parser, tree: Tree, where: str) -> tuple[Tree, ...]:
-    if not isinstance(tree, SequenceTree) or not tree.items:
-        raise parser.fail(f"must be a list of values, got {describe(tree)}", tree, where)
-    return tree.items
+def _text(tree: Tree) -> str | None:
+    """Return the written form of a value: a scalar's text, a list's as its label reads, or None for a mapping."""
+    if isinstance(tree, ScalarTree):
+        return tree.text or "null"
+    parts = [_text(item) for item in tree.items] if isinstance(tree, SequenceTree) else [None]
+    return "-".join(part for part in parts if part) if all(parts) else None
 
 
-def _values(parser: Parser, space: Space, path: str, entry: Entry) -> tuple[Scalar, ...]:
-    where = f"measure.by.{path}"
-    values = tuple(_value(parser, space, path, item, where) for item in _items(parser, entry.value, where))
-    if len(set(values)) < len(values):
-        raise parser.fail("lists a value twice", entry, where)
-    return values
+def _needs(uses: Sequence[tuple[tuple[str, Scalar], ...]]) -> str:
+    chains = (" and ".join(f"{path} = {written(label)}" for path, label in use) for use in uses)
+    return f"needs {' or '.join(chains)}"
 
 
-def _pairs(parser: Parser, space: Space, tree: MappingTree, key: str) -> Iterator[tuple[str, Entry]]:
-    inner = tree.get(key)
-    if inner is None:
-        return
-    if not isinstance(inner, MappingTree):
-        raise parser.fail(f"must be a mapping from decisions to values, got {describe(inner)}", inner, f"measure.{key}")
-    for entry in inner:
-        yield _path(parser, space, tree, ScalarTree(entry.key, entry.line), f"measure.{key}"), entry
-
-
-def _number(parser: Parser, tree: MappingTree, key: str, python: type, default: Any, low: float) -> Any:
-    given = tree.get(key)
-    if given is None:
-        return default
-    parsed = parser.value(given, ScalarType(python), f"measure.{key}")
-    if not isinstance(parsed, Fixed) or (python is not str and parsed.value < low):  # type: ignore[operator]  # a number by its type
-        raise parser.fail(f"must be a constant, {low} or more", given, f"measure.{key}")
-    return parsed.value
-
-
-def _refuse_inactive(parser: Parser, space: Space, options: MeasureOptions, tree: MappingTree) -> None:
-    """The factor and each `by` must exist in every arm: what they hang on has to be held (METHOD: complete replicates)."""
-    held: Mapping[str, Scalar] = dict(options.hold)
-    for path in (options.factor, *(p for p, _ in options.by)):
-        uses = [p.under for p in space.placed if p.decision.path == path]
-        loose = [c for c in min(uses, key=len) if held.get(c[0]) != c[1]]
-        if loose and not any(all(held.get(c[0]) == c[1] for c in use) for use in uses):
-            needed = ", ".join(f"{p}: {v}" for p, v in loose)
-            raise SpaceError(
-                f"'{path}' exists only under some choices; add `hold: {{{needed}}}` so that every arm has it",
-                Where(parser.file, tree.line, "measure"),
-            )
+def _remedy(uses: Sequence[tuple[tuple[str, Scalar], ...]], options: MeasureOptions) -> str:
+    """Say what would make a decision exist in every arm."""
+    hold, varied = dict(options.hold), {options.factor: "the factor", **{path: "in by" for path, _ in options.by}}
+    for use in sorted(uses, key=len):
+        if not any(path in varied for path, _ in use):
+            wrong = [(path, label) for path, label in use if path not in hold or hold[path] != label]
+            pairs = ", ".join(f"{path}: {written(label)}" for path, label in wrong)
+            return f"write `hold: {{{pairs}}}`"
+    path = next(path for use in uses for path, _ in use if path in varied)
+    return f"{path} is {varied[path]}, so its other values leave it out; compare values that all have it, or another decision"

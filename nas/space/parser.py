@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from nas.errors import PluginError, SpaceError, Where, nearest
+from nas.errors import PluginError, SpaceError, Where, listed, nearest, shown
 from nas.registry.registry import Registry
-from nas.registry.signature import (
-    ListType,
-    NothingType,
-    OneOf,
-    Parameter,
-    ParameterType,
-    PluginType,
-    ScalarType,
-    UnionType,
-    kind_in,
-    members_of,
-)
-from nas.space.templates import Decision, Fixed, ListTemplate, NodeTemplate, Template
+from nas.registry.signature import ListType, Parameter, ParameterType, PluginType, ScalarType, kind_in, members_of
+from nas.space.domain_parser import DOMAIN_KEYS, domain_key, read_domain
+from nas.space.scalars import advice, read_scalar
+from nas.space.templates import Fixed, ListTemplate, NodeTemplate, Template
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe
-from nas.values.architecture import PluginNode
-from nas.values.domains import Choices, FloatRange, IntRange, Scalar
+from nas.values.architecture import PluginNode, write
+from nas.values.domains import written
 
-DOMAIN_KEYS = {"choices": {"choices"}, "int": {"int", "step", "log"}, "float": {"float", "log"}, "shared": {"shared"}}
+MAX_NESTED_DEFAULTS = 20
 
 
 @dataclass(frozen=True)
 class Parser:
-    """Parses the values of one file. `shared` holds the decisions that are made once and used by name."""
+    """Parses the values of one file.
+
+    `shared` holds the entries of the section `shared:`; `used` collects the names of those that something uses, and
+    `within` names those that are being read just now.
+    """
 
     file: str
     registry: Registry
-    shared: MappingTree | None = None
+    shared: Mapping[str, Entry] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    within: tuple[str, ...] = ()
 
     def fail(self, message: str, tree: Tree | Entry, path: str) -> SpaceError:
         """Return the error for a place in the file."""
@@ -42,226 +39,134 @@ class Parser:
 
     def value(self, tree: Tree, expected: ParameterType, path: str) -> Template:
         """Parse a value of a declared type: a constant, a domain, a plugin node or a list."""
-        if isinstance(tree, MappingTree):
-            domain = next((key for key in DOMAIN_KEYS if tree.get(key) is not None), None)
-            if domain:
-                return self._domain(domain, tree, expected, path)
-        members = expected.members if isinstance(expected, UnionType) else (expected,)
-        return self._constant(tree, members, expected, path)
-
-    def _constant(self, tree: Tree, members: tuple[ParameterType, ...], expected: ParameterType, path: str) -> Template:
-        for member in members:
+        if isinstance(tree, MappingTree) and (key := domain_key(tree)):
+            return read_domain(self, key, tree, expected, path)
+        for member in members_of(expected):
             if isinstance(member, ListType) and isinstance(tree, SequenceTree):
-                items = (self.value(item, member.item, f"{path}.{i}") for i, item in enumerate(tree.items))
-                return ListTemplate(tuple(items))
+                return ListTemplate(tuple(self.value(item, member.item, f"{path}.{i}") for i, item in enumerate(tree.items)))
             if isinstance(member, PluginType) and not isinstance(tree, SequenceTree):
                 return self.node(tree, member.kind, path)
-        if isinstance(tree, ScalarTree):
-            for member in members:
-                parsed = _scalar(tree, member)
-                if parsed is not None:
-                    return parsed
-        raise self.fail(f"must be {expected}, got {describe(tree)}{_hint(tree, members)}", tree, path)
+        parsed = read_scalar(tree, expected) if isinstance(tree, ScalarTree) else None
+        if parsed is None:
+            raise self.fail(f"must be {expected}, got {describe(tree)}{advice(tree, expected)}", tree, path)
+        return parsed
+
+    def constant(self, tree: Tree, expected: ParameterType, path: str) -> Any:
+        """Parse a value that cannot be a decision: a scalar, or a tuple of scalars."""
+        parsed = self.value(tree, expected, path)
+        if isinstance(parsed, ListTemplate) and all(isinstance(item, Fixed) for item in parsed.items):
+            return tuple(item.value for item in parsed.items if isinstance(item, Fixed))
+        if not isinstance(parsed, Fixed):
+            raise self.fail("must be a constant; decisions stand under architecture, train and data", tree, path)
+        return parsed.value
 
     def node(self, tree: Tree, kind: str, path: str) -> NodeTemplate:
         """Parse a plugin node: a name, or `{name: {parameter: value, …}}`."""
-        if isinstance(tree, ScalarTree):
-            name, inner = tree.text, None
-        elif isinstance(tree, MappingTree) and len(tree.entries) == 1:
-            name, inner = tree.entries[0].key, tree.entries[0].value
-        else:
-            raise self.fail(
-                f"must be a {kind}: a name, or `{{name: {{parameter: value}}}}`, got {describe(tree)}; "
-                f"there are: {', '.join(self.registry.names(kind))}", tree, path,
-            )  # fmt: skip
-        try:
-            info = self.registry.find(kind, name)
-            declared = info.parameters
-        except PluginError as error:
-            raise self.fail(str(error), tree, path) from None
+        name, inner = self._name_of(tree, kind, path)
+        if name not in self.registry.names(kind):
+            raise self.fail(f"unknown {kind} '{shown(name)}'{self._hint(tree, kind, name)}", tree, path)
+        declared = self.registry.find(kind, name).parameters
         if inner is not None and isinstance(inner, ScalarTree) and inner.is_null:
             inner = None
         if inner is not None and not isinstance(inner, MappingTree):
-            raise self.fail(f"the parameters of {kind} '{name}' must be a mapping, got {describe(inner)}", inner, f"{path}.{name}")
-        return self.section(inner, declared, f"{path}.{name}", kind=kind, name=name, line=tree)
+            form = f"write `{name}: {{{declared[0].name}: …}}`" if declared else f"it has none: write `{name}`"
+            raise self.fail(f"the parameters of {kind} '{name}' must be a mapping, got {describe(inner)}; {form}", inner, f"{path}.{name}")
+        return self.section(inner, declared, f"{path}.{name}", kind=kind, name=name, line=tree.line)
 
     def section(
-        self, tree: MappingTree | None, declared: tuple[Parameter, ...], path: str, *, kind: str, name: str, line: Tree | None = None
+        self, tree: MappingTree | None, declared: tuple[Parameter, ...], path: str, *, kind: str, name: str, line: int = 0
     ) -> NodeTemplate:
-        """Parse `parameter: value` pairs against declared parameters; what is not given gets its default."""
+        """Parse `parameter: value` pairs against declared parameters; what is not given gets its default.
+
+        `kind` is that of the plugin `name`, or equal to it for a section of the file.
+        """
+        told = f"`{kind}:`" if kind == name else f"{kind} '{name}'"
         known = {parameter.name: parameter for parameter in declared}
         for entry in tree or ():
             if entry.key not in known:
-                what = f"{kind} '{name}'" if kind != name else f"`{kind}:`"
-                raise self.fail(f"unknown parameter of {what}{nearest(entry.key, known)}", entry, f"{path}.{entry.key}")
+                hint = nearest(entry.key, known) or "; it has none"
+                raise self.fail(f"unknown parameter of {told}{hint}", entry, f"{path}.{entry.key}")
         parameters: list[tuple[str, Template]] = []
         for parameter in declared:
-            given = tree.get(parameter.name) if tree else None
-            inner = f"{path}.{parameter.name}"
+            given, inner = tree.get(parameter.name) if tree else None, f"{path}.{parameter.name}"
             if given is not None:
-                parameters.append((parameter.name, self.value(given, parameter.type, inner)))
+                parsed = self.value(given, parameter.type, inner)
             elif parameter.required:
-                where = tree or line
-                raise SpaceError(
-                    f"must be given ({parameter.type}); {kind} '{name}' has no default for it",
-                    Where(self.file, where.line if where else 0, inner),
-                )
+                place = Where(self.file, tree.line if tree else line, inner)
+                raise SpaceError(f"must be given ({parameter.type}); {told} has no default for it", place)
             else:
-                parameters.append((parameter.name, self.default(parameter.default, parameter.type)))
+                owner = told if kind == name else f"{self.registry.find(kind, name).file}: {told}"
+                parsed = self.default(parameter, owner)
+            parameters.append((parameter.name, parsed))
         return NodeTemplate(kind, name, tuple(parameters))
 
-    def default(self, value: Any, expected: ParameterType) -> Template:
-        """Turn a default out of a signature into a template, nested plugins completed with their own defaults."""
-        if isinstance(value, PluginNode):
-            kind = kind_in(expected)
-            info, given = self.registry.find(kind, value.name), dict(value.parameters)
-            inner = ((p.name, self.default(given.get(p.name, p.default), p.type)) for p in info.parameters)
-            return NodeTemplate(kind, value.name, tuple(inner))
-        if isinstance(value, tuple):
-            item = next((m.item for m in members_of(expected) if isinstance(m, ListType)), expected)
-            return ListTemplate(tuple(self.default(v, item) for v in value))
+    def default(self, parameter: Parameter, owner: str) -> Template:
+        """Turn a default out of a signature into a template, nested plugins completed with their own defaults.
+
+        Raises PluginError for a default that does not fit its own type: the plugin is wrong, not the file.
+        """
+        return self._default(parameter.default, parameter.type, f"{owner}: the default of '{parameter.name}'", 0)
+
+    def _default(self, value: Any, expected: ParameterType, told: str, depth: int) -> Template:
+        members = members_of(expected)
+        if isinstance(value, PluginNode) and kind_in(expected):
+            return self._default_node(value, kind_in(expected), told, depth)
+        if isinstance(value, tuple | list):
+            item = next((m.item for m in members if isinstance(m, ListType)), None)
+            if item is not None:
+                return ListTemplate(tuple(self._default(v, item, told, depth) for v in value))
+        elif any(isinstance(m, ScalarType) and m.python is float for m in members) and type(value) is int:
+            value = float(value)
+        if isinstance(value, tuple | list | PluginNode) or read_scalar(_as_written(value), expected) != Fixed(value):
+            raise PluginError(f"{told} must be {expected}, got {value!r}; mend the plugin's signature")
         return Fixed(value)
 
-    def _domain(self, key: str, tree: MappingTree, expected: ParameterType, path: str) -> Template:
-        for entry in tree:
-            if entry.key not in DOMAIN_KEYS[key]:
-                raise self.fail(f"a domain of `{key}` has no '{entry.key}'{nearest(entry.key, DOMAIN_KEYS[key])}", entry, path)
-        inner = tree.get(key)
-        assert inner is not None  # the caller found the key
-        if key == "shared":
-            return self._shared(inner, expected, path)
-        if key == "choices":
-            return self._choices(inner, expected, path)
-        return self._range(key, inner, tree, expected, path)
-
-    def _shared(self, name: Tree, expected: ParameterType, path: str) -> Template:
-        names = [entry.key for entry in self.shared or ()]
-        if not isinstance(name, ScalarTree) or name.text not in names:
-            raise self.fail(f"must name an entry of the section `shared:`, got {describe(name)}{nearest(describe(name), names)}", name, path)
-        tree = self.shared.get(name.text) if self.shared else None
-        assert tree is not None  # the name is one of the section's keys
-        return replace(self, shared=None).value(tree, expected, f"shared.{name.text}")
-
-    def _choices(self, tree: Tree, expected: ParameterType, path: str) -> Decision:
-        if not isinstance(tree, SequenceTree) or not tree.items:
-            raise self.fail(f"`choices` must be a list with at least one entry, got {describe(tree)}", tree, path)
-        plain = [self.value(item, expected, path) for item in tree.items]
-        labels = _labels(plain)
-        for i, label in enumerate(labels):
-            if any(label == other and type(label) is type(other) for other in labels[:i]):
-                raise self.fail(f"the choice {label} stands there twice", tree.items[i], path)
-        options = tuple(_under_label(o, path, label) for o, label in zip(plain, labels, strict=True))
-        return Decision(path, Choices(tuple(labels)), options)
-
-    def _range(self, key: str, tree: Tree, whole: MappingTree, expected: ParameterType, path: str) -> Decision:
-        number = next(
-            (m for m in members_of(expected) if isinstance(m, ScalarType) and m.python in (int, float) and (key == "float") <= (m.python is float)),
-            None,
+    def _default_node(self, node: PluginNode, kind: str, told: str, depth: int) -> NodeTemplate:
+        if depth > MAX_NESTED_DEFAULTS:
+            raise PluginError(f"{told} uses itself without end; mend the plugin's signature")
+        if node.name not in self.registry.names(kind):
+            raise PluginError(f"{told} is {write(node)}: unknown {kind} '{node.name}'{nearest(node.name, self.registry.names(kind))}")
+        declared, given = self.registry.find(kind, node.name).parameters, dict(node.parameters)
+        for name in set(given) - {p.name for p in declared}:
+            raise PluginError(
+                f"{told} is {write(node)}: unknown parameter '{name}' of {kind} '{node.name}'{nearest(name, (p.name for p in declared))}"
+            )
+        for parameter in declared:
+            if parameter.required and parameter.name not in given:
+                raise PluginError(f"{told} is {write(node)}: {kind} '{node.name}' needs '{parameter.name}'")
+        inner = (
+            (p.name, self._default(given.get(p.name, p.default), p.type, f"{told}: '{p.name}' of {kind} '{node.name}'", depth + 1))
+            for p in declared
         )
-        if number is None:
-            raise self.fail(f"must be {expected}; a range `{key}` does not fit", whole, path)
-        kind = ScalarType(int if key == "int" else float, number.bounds)
-        ends = tree.items if isinstance(tree, SequenceTree) else ()
-        if len(ends) != 2:
-            raise self.fail(f"`{key}` must be [low, high], got {describe(tree)}", tree, path)
-        low, high = (self._number(end, kind, path) for end in ends)
-        if low > high:
-            raise self.fail(f"low must not be above high, got [{low}, {high}]", tree, path)
-        log_tree, step_tree = whole.get("log"), whole.get("step")
-        log = bool(self._plain(log_tree, ScalarType(bool), f"{path}.log")) if log_tree else False
-        if log and low <= 0:
-            raise self.fail(f"a logarithmic range must start above 0, got {low}", tree, path)
-        if key == "float":
-            return Decision(path, FloatRange(float(low), float(high), log))
-        step = int(self._number(step_tree, ScalarType(int), f"{path}.step")) if step_tree else 1
-        if step < 1 or (log and step != 1):
-            raise self.fail(f"`step` must be 1 or more, and 1 in a logarithmic range, got {step}", whole, path)
-        return Decision(path, IntRange(int(low), int(high), step, log))
+        return NodeTemplate(kind, node.name, tuple(inner))
 
-    def _number(self, tree: Tree, kind: ScalarType, path: str) -> float:
-        return float(self._plain(tree, kind, path)) if kind.python is float else self._plain(tree, kind, path)
+    def _name_of(self, tree: Tree, kind: str, path: str) -> tuple[str, Tree | None]:
+        if isinstance(tree, ScalarTree) and not tree.is_null:
+            return tree.text, None
+        if isinstance(tree, MappingTree) and len(tree.entries) == 1:
+            return tree.entries[0].key, tree.entries[0].value
+        hint = f"; there are: {listed(self.registry.names(kind))}"
+        if isinstance(tree, MappingTree) and tree.entries and tree.entries[0].key in self.registry.names(kind):
+            others = [shown(entry.key) for entry in tree.entries[1:]]
+            hint = f"; indent {listed(others)} under {tree.entries[0].key} to make them its parameters"
+        elif isinstance(tree, SequenceTree):
+            hint = "; to search over several write `{choices: [...]}`"
+        elif "none" in self.registry.names(kind) and isinstance(tree, ScalarTree) and tree.text:
+            hint = "; did you mean 'none'?"
+        message = f"must be {PluginType(kind)}: a name, or `{{name: {{parameter: value}}}}`, got {describe(tree)}{hint}"
+        raise self.fail(message, tree, path)
 
-    def _plain(self, tree: Tree, kind: ParameterType, path: str) -> Any:
-        parsed = self._constant(tree, (kind,), kind, path)
-        assert isinstance(parsed, Fixed)  # a scalar type parses to nothing else
-        return parsed.value
-
-
-def _scalar(tree: ScalarTree, member: ParameterType) -> Fixed | None:
-    """Read a scalar as `member`, or return None where it is not one."""
-    if isinstance(member, NothingType):
-        return Fixed(None) if tree.is_null else None
-    if isinstance(member, OneOf):
-        return next((Fixed(value) for value in member.values if str(value) == tree.text), None)
-    if not isinstance(member, ScalarType):
-        return None
-    if member.python is str:
-        return Fixed(tree.text) if tree.quoted or not tree.is_null else None
-    if tree.quoted:
-        return None
-    if member.python is bool:
-        return {"true": Fixed(True), "false": Fixed(False)}.get(tree.text)
-    try:
-        number = member.python(tree.text)
-    except ValueError:
-        return None
-    low, high = member.bounds.low, member.bounds.high
-    inside = math.isfinite(number) and (low is None or number >= low) and (high is None or number <= high)
-    return Fixed(number) if inside else None
+    def _hint(self, tree: Tree, kind: str, name: str) -> str:
+        names = self.registry.names(kind)
+        if isinstance(tree, MappingTree) and isinstance(tree.entries[0].value, SequenceTree):
+            close = nearest(name, DOMAIN_KEYS)
+            if "did you mean" in close:
+                return close
+        others = [k for k in self.registry.kinds() if name in self.registry.names(k)]
+        if others and "did you mean" not in nearest(name, names):
+            return f"; '{name}' is {PluginType(others[0])}{nearest('', names)}"
+        return nearest(name, names)
 
 
-def _hint(tree: Tree, members: tuple[ParameterType, ...]) -> str:
-    if isinstance(tree, ScalarTree):
-        if any(m == ScalarType(bool) for m in members) and tree.text.lower() in ("on", "off", "yes", "no", "true", "false"):
-            return "; write true or false"
-        for member in members:
-            if isinstance(member, OneOf):
-                return nearest(tree.text, (str(v) for v in member.values))
-    return ""
-
-
-def _labels(options: list[Template]) -> list[Scalar]:
-    """Name each option: scalars by themselves, nodes by their name where that is unique, else by what is written."""
-    names = [option.name for option in options if isinstance(option, NodeTemplate)]
-    labels: list[Scalar] = []
-    for option in options:
-        if isinstance(option, Fixed):
-            labels.append(option.value)
-        elif isinstance(option, NodeTemplate) and names.count(option.name) == 1:
-            labels.append(option.name)
-        else:
-            labels.append(_written(option, [o for o in options if o is not option]))
-    return labels
-
-
-def _written(option: Template, others: list[Template]) -> str:
-    """Write an option on one line; of a plugin only the parameters in which its namesakes differ."""
-    if isinstance(option, ListTemplate):
-        return "-".join(_written(item, []) for item in option.items)
-    if isinstance(option, NodeTemplate):
-        twins = [dict(o.parameters) for o in others if isinstance(o, NodeTemplate) and o.name == option.name]
-        told = [(n, v) for n, v in option.parameters if any(t.get(n) != v for t in twins)]
-        inner = ", ".join(f"{name}={_written(value, [])}" for name, value in told)
-        return f"{option.name}({inner})" if inner else option.name
-    if isinstance(option, Decision):
-        return str(option.domain)
-    return f"{option.value:g}" if isinstance(option.value, float) else str(option.value)
-
-
-def _under_label(option: Template, path: str, label: Scalar) -> Template:
-    """Two choices of one plugin: what is inside each is decided apart, under its label instead of its name."""
-    if not isinstance(option, NodeTemplate) or label == option.name:
-        return option
-    renamed: Template = _rename(option, f"{path}.{option.name}.", f"{path}.{label}.")
-    return renamed
-
-
-def _rename(template: Template, old: str, new: str) -> Any:
-    if isinstance(template, Decision):
-        path = new + template.path[len(old) :] if template.path.startswith(old) else template.path
-        return Decision(path, template.domain, tuple(_rename(o, old, new) for o in template.options))
-    if isinstance(template, NodeTemplate):
-        return replace(template, parameters=tuple((n, _rename(v, old, new)) for n, v in template.parameters))
-    if isinstance(template, ListTemplate):
-        return ListTemplate(tuple(_rename(item, old, new) for item in template.items))
-    return template
+def _as_written(value: Any) -> ScalarTree:
+    return ScalarTree(written(value), 0, quoted=isinstance(value, str))

@@ -1,14 +1,16 @@
-"""Layer 2: the sections of a space file that hold no decisions: `search:`, `measure:` and `constraints:`."""
+"""Layer 2: the sections of a space file that hold no decisions: `search:`, `measure:`, `input:` and `constraints:`."""
 
 from __future__ import annotations
 
 import operator
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Literal
 
+from nas.errors import nearest, shown
 from nas.plugin import Bounds, Count
-from nas.values.domains import Scalar
+from nas.values.domains import Scalar, written
 from nas.values.outcome import Cost
 
 Strict = Annotated[float, Bounds(1e-9)]
@@ -71,10 +73,15 @@ class MeasureOptions:
         """The reference, then every level compared with it."""
         return (self.reference, *self.levels)
 
+    @property
+    def admitted(self) -> dict[str, tuple[Scalar, ...]]:
+        """The values that a decision with a role takes while measuring; a nuisance may take any of its domain."""
+        return {self.factor: self.arms, **dict(self.by), **{path: (value,) for path, value in self.hold}}
+
 
 _RELATIONS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt}
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
-_CONSTRAINT = re.compile(r"^\s*(\w+)\s*(<=|>=|<|>)\s*([\d.]+(?:[eE]\d+)?)\s*([KMG]?)\s*$")
+_CONSTRAINT = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*((?:\d[\d_]*)?(?:\.\d*)?(?:e[+-]?\d{1,2})?)\s*([KMG]?)\s*", re.IGNORECASE | re.ASCII)
 QUANTITIES = ("parameters", "macs", "num_layers")
 
 
@@ -89,16 +96,20 @@ class Constraint:
     @classmethod
     def parse(cls, text: str) -> Constraint:
         """Read `QUANTITY RELATION NUMBER[K|M|G]`. Raises ValueError that says the form."""
-        match = _CONSTRAINT.match(text)
-        if not match or match[1] not in QUANTITIES:
+        match = _CONSTRAINT.fullmatch(text)
+        if not match or not any(c.isdigit() for c in match[3].partition("e")[0]):
             raise ValueError(
-                f"must read like `parameters <= 1M`, with one of {', '.join(QUANTITIES)} and <=, <, >= or >, got '{text}'"
+                f"must read like `parameters <= 1M`: one of {', '.join(QUANTITIES)}, then <=, <, >= or >, then a number, "
+                f"got '{shown(text)}'"
             )
-        return cls(match[1], match[2], float(match[3]) * _UNITS[match[4]])
+        if match[1] not in QUANTITIES:
+            raise ValueError(f"cannot limit '{match[1]}'{nearest(match[1], QUANTITIES)}")
+        return cls(match[1], match[2], float(Decimal(match[3].replace("_", "")) * _UNITS[match[4].upper()]))
 
     def holds(self, cost: Cost) -> bool:
         """Say whether `cost` keeps the limit."""
         return bool(_RELATIONS[self.relation](getattr(cost, self.quantity), self.limit))
 
     def __str__(self) -> str:
-        return f"{self.quantity} {self.relation} {self.limit:g}"
+        limit = f"{int(self.limit):,}" if self.limit == int(self.limit) else written(self.limit)
+        return f"{self.quantity} {self.relation} {limit}"

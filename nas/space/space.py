@@ -8,18 +8,32 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nas.errors import SpaceError, UserError, Where, nearest
+from nas.errors import SpaceError, UserError, Where, nearest, shown
 from nas.recipe import Recipe
 from nas.registry.registry import Registry
-from nas.registry.signature import Parameter, PluginType, ScalarType, parameters_of
+from nas.registry.signature import PluginType, parameters_of
+from nas.space.measure_section import read_measure
 from nas.space.parser import Parser
+from nas.space.scalars import read_float, read_int
+from nas.space.section_reader import (
+    read_constraints,
+    read_input,
+    read_mapping,
+    read_name,
+    read_search,
+    read_seed,
+    read_shared,
+    refuse_unused,
+)
 from nas.space.sections import Constraint, InputOptions, MeasureOptions, SearchOptions
-from nas.space.templates import Decision, Fixed, ListTemplate, NodeTemplate, Placed, Template, decisions_in, plugins_in
-from nas.space.yaml_tree import MappingTree, ScalarTree, SequenceTree, Tree, describe, read_yaml
+from nas.space.templates import Decision, NodeTemplate, Placed, Template, decisions_in, document_of, plugins_in
+from nas.space.yaml_tree import MappingTree, ScalarTree, describe, read_yaml
 from nas.values.architecture import key_of
-from nas.values.domains import Choices, Scalar
+from nas.values.domains import Choices, IntRange, Scalar, written
 
 SECTIONS = ("name", "data", "input", "architecture", "train", "search", "measure", "constraints", "shared", "seed")
+DEFAULT_DATA = "digits"
+MAX_PATH = 500  # the ledger's databases hold 512 characters
 
 
 @dataclass(frozen=True)
@@ -39,10 +53,15 @@ class Space:
     input: InputOptions | None
     registry: Registry
 
+    @property
+    def roots(self) -> Mapping[str, Template]:
+        """The sections that can hold decisions, in the order in which they are decided."""
+        return {"architecture": self.architecture, "train": self.train, "data": self.data}
+
     @cached_property
     def placed(self) -> tuple[Placed, ...]:
         """Every decision with its conditions, in the order in which they are made; one that is used twice comes twice."""
-        return tuple(p for root in (self.architecture, self.train, self.data) for p in decisions_in(root))
+        return tuple(p for root in self.roots.values() for p in decisions_in(root))
 
     @cached_property
     def decisions(self) -> Mapping[str, Decision]:
@@ -50,66 +69,72 @@ class Space:
         return {placed.decision.path: placed.decision for placed in self.placed}
 
     def identity(self) -> dict[str, Any]:
-        """Return what makes this a study of its own, as plain data: all but how many trials and replicates there are."""
-        roots = {"architecture": self.architecture, "train": self.train, "data": self.data}
-        used = {plugin for root in roots.values() for plugin in plugins_in(root)} - {("train", "train")}
+        """Return what makes this a study of its own, as flat plain data: all but how long it is searched and measured.
+
+        Two files that mean the same have the same identity, whatever their comments, spaces, order of keys and place on
+        disk; plugins count by their sources. What differs between two identities is what makes two studies different.
+        """
+        used = {plugin for root in self.roots.values() for plugin in plugins_in(root)} - {("train", "train")}
+        sections: dict[str, Any] = {}
+        for name, root in self.roots.items():
+            sections |= document_of(root, name)
         return {
-            **{name: repr(root) for name, root in roots.items()},
-            "constraints": [str(c) for c in self.constraints],
+            **sections,
+            "constraints": sorted(str(c) for c in self.constraints),
             "search": f"{self.search.direction} {self.search.objective}, {self.search.sampler}, {self.search.pruner}",
             "seed": self.seed,
             "plugins": dict(self.registry.sources(used)),
         }
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The hash of `identity`, 8 digits."""
         return key_of(self.identity())[:8]
 
     def with_settings(self, settings: Mapping[str, str]) -> dict[str, Scalar]:
-        """Read `PATH=VALUE` settings as values of decisions. Raises UserError, with the nearest name, for a wrong one."""
+        """Read `PATH=VALUE` settings as values of decisions. Raises SpaceError, with the nearest name, for a wrong one."""
         return {path: self.value_of(path, text, where=Where(path=path)) for path, text in settings.items()}
 
-    def value_of(self, path: str, text: str, where: Where) -> Scalar:
-        """Read `text` as a value of the decision `path`. Raises SpaceError where either does not fit."""
+    def decision(self, path: str, where: Where) -> Decision:
+        """Return a decision by its path. Raises SpaceError, at `where`, that says what there is."""
         decision = self.decisions.get(path)
-        if decision is None:
-            raise SpaceError(f"'{path}' is no decision of this space{nearest(path, self.decisions)}", where)
-        value = _read_as(decision, text)
-        if value is None and not decision.domain.contains(None):
-            raise SpaceError(f"'{text}' is not among the values of {path}, which are {decision.domain}", where)
-        return value
+        if decision is not None:
+            return decision
+        told = "this" if where.path == path else f"'{shown(path)}'"
+        fixed: dict[str, Any] = {}
+        for name, root in self.roots.items():
+            fixed |= document_of(root, name)
+        if path in fixed:
+            raise SpaceError(f"{told} is no decision: the space fixes it; give it `{{choices: [...]}}` or a range there", where)
+        hint = nearest(path, self.decisions) if self.decisions else "; it has none: give a parameter `{choices: [...]}` or a range"
+        raise SpaceError(f"{told} is no decision of this space{hint}", where)
 
-
-def _read_as(decision: Decision, text: str) -> Scalar:
-    domain = decision.domain
-    if isinstance(domain, Choices):
-        return next((label for label in domain.labels if str(label) == text or _same_number(label, text)), None)
-    for convert in (int, float):
-        try:
-            value = convert(text)
-        except ValueError:
-            continue
-        if domain.contains(value):
-            return value
-    return None
-
-
-def _same_number(label: Scalar, text: str) -> bool:
-    try:
-        return not isinstance(label, bool) and isinstance(label, int | float) and float(text) == label
-    except ValueError:
-        return False
+    def value_of(self, path: str, text: str, where: Where) -> Scalar:
+        """Read `text` as a value of the decision `path`. Raises SpaceError, at `where`, if either does not fit."""
+        domain = self.decision(path, where).domain
+        if isinstance(domain, Choices):
+            found = [label for label in domain.labels if _says(text, label)]
+        else:
+            number = read_int(text) if isinstance(domain, IntRange) else read_float(text)
+            found = [number] if domain.contains(number) else []
+        if not found:
+            close = nearest(text, map(written, domain.labels)) if isinstance(domain, Choices) else ""
+            hint = close if "did you mean" in close else ""
+            if text.count("(") > text.count(")"):
+                hint = "; put a value that has a comma in quotes"
+            told = "" if where.path == path else f" of {path}"
+            raise SpaceError(f"must be a value{told}, which are {domain}, got '{shown(text)}'{hint}", where)
+        return found[0]
 
 
 def load_space(file: str | Path, registry: Registry) -> Space:
     """Read and check a space file. Raises SpaceError with file, line, path, rule and value for anything wrong in it."""
-    path = Path(file)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UserError(f"cannot read the space file {file}: {reason}") from None
+        text = Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read the space file {file}: {error.strerror}") from None
+    except ValueError:  # not UTF-8, or a name that no file can have
+        raise UserError(f"cannot read the space file {file}: it is not UTF-8 text") from None
     return parse_space(text, str(file), registry)
 
 
@@ -117,121 +142,64 @@ def parse_space(text: str, file: str, registry: Registry) -> Space:
     """Parse the text of a space file; `file` is only for messages. Raises SpaceError as `load_space` does."""
     tree = read_yaml(text, file)
     if not isinstance(tree, MappingTree):
-        raise SpaceError(f"a space must be a mapping of sections, got {describe(tree)}", Where(file, tree.line))
+        raise SpaceError(f"a space must be a mapping of sections, `architecture: …`, got {describe(tree)}", Where(file, tree.line))
     for entry in tree:
         if entry.key not in SECTIONS:
             raise SpaceError(f"unknown section{nearest(entry.key, SECTIONS)}", Where(file, entry.line, entry.key))
-    shared = tree.get("shared")
-    parser = Parser(file, registry, shared if isinstance(shared, MappingTree) else None)
+    bare = Parser(file, registry)
+    parser = replace(bare, shared=read_shared(bare, tree))
+    space = _read(parser, tree, text)
+    refuse_unused(parser)
+    _refuse_clashing_paths(parser, space)
+    measure = tree.get("measure")
+    if measure is None:
+        return space
+    if not isinstance(measure, MappingTree):
+        raise parser.fail(f"must be a mapping with `factor:` and `reference:`, got {describe(measure)}", measure, "measure")
+    return replace(space, measure=read_measure(parser, space, measure))
+
+
+def _read(parser: Parser, tree: MappingTree, text: str) -> Space:
     architecture = tree.get("architecture")
     if architecture is None:
-        raise SpaceError(f"the section `architecture:` is missing; it names a network: {', '.join(registry.names('network'))}", Where(file))
-    space = Space(
-        name=_name(parser, tree.get("name"), file),
-        file=file,
+        networks = ", ".join(parser.registry.names("network"))
+        raise SpaceError(f"must be given; it names a network: {networks}", Where(parser.file, tree.line, "architecture"))
+    recipe = parameters_of(Recipe, "train")
+    return Space(
+        name=read_name(parser, tree.get("name")),
+        file=parser.file,
         text=text,
-        data=parser.value(tree.get("data") or ScalarTree("digits", tree.line), PluginType("data"), "data"),
+        data=parser.value(tree.get("data") or ScalarTree(DEFAULT_DATA, tree.line), PluginType("data"), "data"),
         architecture=parser.value(architecture, PluginType("network"), "architecture"),
-        train=parser.section(_mapping(parser, tree, "train"), parameters_of(Recipe, "train"), "train", kind="train", name="train"),
-        search=_search(parser, tree),
+        train=parser.section(read_mapping(parser, tree, "train"), recipe, "train", kind="train", name="train"),
+        search=read_search(parser, tree),
         measure=None,
-        constraints=_constraints(parser, tree.get("constraints")),
-        seed=_plain(parser, tree.get("seed"), ScalarType(int), "seed", 0),
-        input=_input(parser, tree),
-        registry=registry,
+        constraints=read_constraints(parser, tree.get("constraints")),
+        seed=read_seed(parser, tree.get("seed")),
+        input=read_input(parser, tree),
+        registry=parser.registry,
     )
-    _refuse_clashing_paths(space)
-    measure = _mapping(parser, tree, "measure")
-    return replace(space, measure=_measure(parser, space, measure)) if measure else space
 
 
-def _name(parser: Parser, tree: Tree | None, file: str) -> str:
-    name: str = _plain(parser, tree, ScalarType(str), "name", Path(file).stem)
-    if not name or not all(c.isalnum() or c in "-_." for c in name):
-        raise parser.fail(f"must be a word of letters, digits, '-', '_' and '.', got '{name}'", tree or ScalarTree("", 0), "name")
-    return name
+def _says(text: str, label: Scalar) -> bool:
+    """Whether `text` is a way to write `label`; Python's own words count, since settings may come from Python."""
+    if text in (written(label), str(label)):
+        return True
+    if label is None:
+        return text in ("~", "")
+    number = read_float(text)
+    return number is not None and not isinstance(label, bool | str) and number == label
 
 
-def _mapping(parser: Parser, tree: MappingTree, key: str) -> MappingTree | None:
-    inner = tree.get(key)
-    if inner is None or (isinstance(inner, ScalarTree) and inner.is_null):
-        return None
-    if not isinstance(inner, MappingTree):
-        raise parser.fail(f"must be a mapping, got {describe(inner)}", inner, key)
-    return inner
-
-
-def _plain(parser: Parser, tree: Tree | None, expected: Any, path: str, default: Any) -> Any:
-    if tree is None:
-        return default
-    parsed = parser.value(tree, expected, path)
-    if not isinstance(parsed, Fixed):
-        raise parser.fail("must be a constant here, not a decision", tree, path)
-    return parsed.value
-
-
-def _constants(parser: Parser, tree: MappingTree | None, declared: tuple[Parameter, ...], name: str) -> dict[str, Any]:
-    node = parser.section(tree, declared, name, kind=name, name=name)
-    for key, value in node.parameters:
-        given = tree.get(key) if tree else None
-        if not isinstance(value, Fixed) and given is not None:
-            raise parser.fail("must be a constant here, not a decision", given, f"{name}.{key}")
-    return {key: value.value for key, value in node.parameters if isinstance(value, Fixed)}
-
-
-def _search(parser: Parser, tree: MappingTree) -> SearchOptions:
-    inner = _mapping(parser, tree, "search")
-    options = SearchOptions(**_constants(parser, inner, parameters_of(SearchOptions, "search"), "search"))
-    if options.maximize and options.minimize:
-        raise parser.fail("give one of `maximize` and `minimize`, got both", inner or tree, "search")
-    if options.trials is None and options.minutes is None:
-        options = replace(options, trials=30)
-    return options
-
-
-def _input(parser: Parser, tree: MappingTree) -> InputOptions | None:
-    inner = _mapping(parser, tree, "input")
-    if inner is None:
-        return None
-    if tree.get("data"):
-        raise parser.fail("stands in for data, and `data:` is given too; remove one of them", inner, "input")
-    node = parser.section(inner, parameters_of(InputOptions, "input"), "input", kind="input", name="input")
-    values = {name: value for name, value in node.parameters}
-    shape, classes = values["shape"], values["classes"]
-    if not isinstance(shape, ListTemplate) or not isinstance(classes, Fixed) or not all(isinstance(i, Fixed) for i in shape.items):
-        raise parser.fail("must be constants, like `{shape: [3, 32, 32], classes: 10}`", inner, "input")
-    return InputOptions(shape=tuple(i.value for i in shape.items), classes=classes.value)  # type: ignore[union-attr, misc, arg-type]  # checked above
-
-
-def _constraints(parser: Parser, tree: Tree | None) -> tuple[Constraint, ...]:
-    if tree is None:
-        return ()
-    if not isinstance(tree, SequenceTree):
-        raise parser.fail(f"must be a list like `[parameters <= 1M]`, got {describe(tree)}", tree, "constraints")
-    found = []
-    for i, item in enumerate(tree.items):
-        try:
-            found.append(Constraint.parse(item.text if isinstance(item, ScalarTree) else describe(item)))
-        except ValueError as error:
-            raise parser.fail(str(error), item, f"constraints.{i}") from None
-    return tuple(found)
-
-
-def _refuse_clashing_paths(space: Space) -> None:
-    domains: dict[str, Decision] = {}
+def _refuse_clashing_paths(parser: Parser, space: Space) -> None:
+    """A shared decision is one decision: every use must mean the same by it. Paths must fit the ledger."""
+    known: dict[str, Decision] = {}
     for placed in space.placed:
-        known = domains.setdefault(placed.decision.path, placed.decision)
-        if known.domain != placed.decision.domain:
-            raise SpaceError(
-                f"is decided once but used with two domains, {known.domain} and {placed.decision.domain}; give each use its own",
-                Where(space.file, 0, placed.decision.path),
-            )
-
-
-def _measure(parser: Parser, space: Space, tree: MappingTree) -> MeasureOptions:
-    from nas.space.measure_section import read_measure  # below this module in the file's own order: needs Space
-
-    return read_measure(parser, space, tree)
-
-
-__all__ = ["NodeTemplate", "Space", "load_space", "parse_space"]
+        path = placed.decision.path
+        entry = parser.shared.get(path.split(".")[1]) if path.startswith("shared.") else None
+        where = Where(parser.file, entry.line if entry else 0, path)
+        if len(path) > MAX_PATH:
+            raise SpaceError(f"a decision's path has at most {MAX_PATH} characters, this one has {len(path)}; shorten names in it", where)
+        # Not by ==, which takes 1 for 1.0 and for true.
+        if repr(known.setdefault(path, placed.decision)) != repr(placed.decision):
+            raise SpaceError("is used where it means different things, so it cannot be one decision; write it out for each use", where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Union
+from typing import Any, Union
 
 import yaml
 
@@ -104,7 +104,7 @@ class _Converter:
         self.file = file
         self.count = 0
         self.open: list[int] = []
-        self.resolver = yaml.SafeLoader("")
+        self.resolver: Any = yaml.SafeLoader("")  # its methods have no types
 
     def fail(self, message: str, node: yaml.Node) -> SpaceError:
         return SpaceError(message, Where(self.file, node.start_mark.line + 1))

@@ -11,7 +11,7 @@ from nas.plugin import Data, NetworkContext
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import Space
-from nas.training import Split, split_data
+from nas.training.data import Split, split_data
 from nas.values.architecture import Configuration, PluginNode
 
 

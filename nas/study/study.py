@@ -36,6 +36,7 @@ class Study:
     """A study in its ledger. `record()` is its frozen state at any moment."""
 
     space: Space
+    key: str
     storage: optuna.storages.BaseStorage
     storage_url: str
     search: Ledger
@@ -47,10 +48,14 @@ class Study:
     def open(cls, space: Space, storage_url: str, *, plugins: Sequence[str | Path] = ()) -> Study:
         """Open the study of a space, creating it where it is new."""
         refuse_without_data(space)
+        return cls._opened(space, space.key, storage_url, plugins=plugins)
+
+    @classmethod
+    def _opened(cls, space: Space, key: str, storage_url: str, *, plugins: Sequence[str | Path]) -> Study:
         storage = open_storage(storage_url)
-        title, options = f"{space.name}-{space.key}", space.measure
+        title, options = f"{space.name}-{key}", space.measure
         about = {
-            "key": space.key, "name": space.name, "space_text": space.text, "space_file": space.file,
+            "key": key, "name": space.name, "space_text": space.text, "space_file": space.file,
             "identity": space.identity(), "plugins": [str(Path(p).resolve()) for p in plugins],
         }  # fmt: skip
         search = Ledger.create(storage, title, direction=space.search.direction, about={**about, "phase": "search"})
@@ -59,13 +64,16 @@ class Study:
             direction: Literal["minimize", "maximize"] = "minimize" if options.metric.endswith("loss") else "maximize"
             name = f"{title}/measure-{measure_key(options)}"
             measured = Ledger.create(storage, name, direction=direction, about={**about, "phase": "measure"})
-        study = cls(space, storage, storage_url, search, measured, tuple(about["plugins"]))
+        study = cls(space, key, storage, storage_url, search, measured, tuple(about["plugins"]))
         study.refresh()
         return study
 
     @classmethod
     def reopen(cls, title: str | None, storage_url: str, *, plugins: Sequence[str | Path] = ()) -> Study:
-        """Open a study that is in the ledger already; the newest for None. Raises UserError, naming what there is."""
+        """Open a study that is in the ledger already, to read it; the one that ran last for None.
+
+        Its records are read whatever the plugins look like by now. Raises UserError, naming what there is.
+        """
         known = studies_in(storage_url)
         chosen = known[-1] if title is None and known else next((a for a in known if a["title"] == title), None)
         if chosen is None:
@@ -74,12 +82,7 @@ class Study:
             raise UserError(f"no study '{title or ''}' in {storage_url}{hint}")
         folders = (*chosen["plugins"], *plugins)
         space = parse_space(chosen["space_text"], chosen["space_file"], discover([f for f in folders if Path(f).is_dir()]))
-        if space.key != chosen["key"]:
-            raise UserError(
-                f"the plugins found now are not those that {chosen['title']} was made with; give their folders with --plugins, "
-                "or go back to the version of nas it was made with"
-            )
-        return cls.open(space, storage_url, plugins=folders)
+        return cls._opened(space, chosen["key"], storage_url, plugins=folders)
 
     @property
     def title(self) -> str:
@@ -113,7 +116,7 @@ class Study:
         space, measure = self.space, self.space.measure
         return StudyRecord(
             name=space.name,
-            key=space.key,
+            key=self.key,
             space_file=space.file,
             space_text=space.text,
             objective=space.search.objective,
@@ -137,6 +140,17 @@ class Study:
         if options is None:
             return 0
         return options.replicates * len(options.arms) * math.prod(len(values) for _, values in options.by)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether every training of the measured design has its outcome."""
+        measured = {t.cell for t in self.record().measured if t.state in ("complete", "failed")}
+        return len(measured) >= self.planned_measure
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is waiting or running."""
+        return not any(t.state in ("waiting", "running") for t in self._records.values())
 
     # --- what is owed --------------------------------------------------------------------------------------------------
 
@@ -273,4 +287,4 @@ def measure_key(options: MeasureOptions) -> str:
 
 
 def _plan_of(options: MeasureOptions) -> MeasurePlan:
-    return MeasurePlan(options.factor, options.reference, options.levels, options.by, options.replicates, options.smallest_effect)
+    return MeasurePlan(options.factor, options.reference, options.levels, options.by, options.replicates, options.smallest_effect, options.metric)

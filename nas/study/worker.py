@@ -21,16 +21,15 @@ import optuna
 import torch
 from optuna.trial import Trial
 
-from nas.building import build, build_recipe, cost_of
+from nas.building import cost_of
 from nas.errors import NasError, StudyError
-from nas.measuring.failures import above_chance
 from nas.registry import Registry, discover
 from nas.sampling import Sample, sample
 from nas.space import Space, parse_space
 from nas.study.ledger import HEARTBEAT_S, Ledger, Slot, open_storage, suggest
-from nas.study.materials import context_of, load_split
+from nas.study.job import Job, run_in_processes, run_job
+from nas.study.materials import context_of
 from nas.study.samplers import make_pruner, make_sampler
-from nas.training import Goal, train
 from nas.values.outcome import Cost, Outcome
 from nas.values.seeds import derive
 
@@ -46,6 +45,7 @@ class Desk:
 
     ledger: Ledger
     space: Space
+    plugins: tuple[str, ...]
     deadline: float | None
 
     @property
@@ -58,7 +58,7 @@ class Desk:
 def work(storage_url: str, names: Sequence[str], *, emit: Emit, plugins: Sequence[str] = (), deadline: float | None = None) -> None:
     """Work through the queues of the ledgers `names`, in their order. `deadline` (Unix time) ends claims of search trials."""
     storage, registry = open_storage(storage_url), discover(plugins)
-    desks = [_desk(storage, name, registry, deadline) for name in names]
+    desks = [_desk(storage, name, registry, plugins, deadline) for name in names]
     for desk in desks:
         while desk.deadline is None or time.time() < desk.deadline:
             trial = desk.ledger.claim()
@@ -68,7 +68,9 @@ def work(storage_url: str, names: Sequence[str], *, emit: Emit, plugins: Sequenc
                 _run(desk, trial, registry, emit)
 
 
-def _desk(storage: optuna.storages.BaseStorage, name: str, registry: Registry, deadline: float | None) -> Desk:
+def _desk(
+    storage: optuna.storages.BaseStorage, name: str, registry: Registry, plugins: Sequence[str], deadline: float | None
+) -> Desk:
     bare = Ledger(storage, name)
     about = bare.about
     space = parse_space(about["space_text"], about["space_file"], registry)
@@ -78,10 +80,10 @@ def _desk(storage: optuna.storages.BaseStorage, name: str, registry: Registry, d
             "give the worker the same --plugins folders and the same version"
         )
     if bare.phase == "measure":
-        return Desk(bare, space, None)
+        return Desk(bare, space, tuple(plugins), None)
     seed = derive(space.seed, "sampler", os.getpid(), time.time())
     ledger = Ledger(storage, name, sampler=make_sampler(space.search, seed), pruner=make_pruner(space.search))
-    return Desk(ledger, space, deadline)
+    return Desk(ledger, space, tuple(plugins), deadline)
 
 
 def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
@@ -125,23 +127,21 @@ def _decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None
 def _train(
     desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Registry, on_epoch: Callable[[int], None]
 ) -> Outcome:
+    measuring = desk.ledger.phase == "measure"
+
     def should_stop(epoch: int, value: float) -> bool:
         on_epoch(epoch)
-        if desk.ledger.phase == "measure":
+        if measuring:
             return False
         trial.report(value, epoch)
         return trial.should_prune()
 
-    seed, configuration = trial.user_attrs["seed"], sampled.configuration
-    split_seed = seed if desk.ledger.phase == "measure" else desk.space.seed
-    return train(
-        build(configuration.architecture, registry, context_of(desk.space, configuration), seed=seed),
-        build_recipe(configuration.train, registry),
-        load_split(configuration.data, registry, split_seed),
-        cost,
-        Goal(desk.metric, learned_nothing=lambda *counts: not above_chance(*counts), should_stop=should_stop),
-        seed=seed,
-    )
+    seed = trial.user_attrs["seed"]
+    split_seed = seed if measuring else desk.space.seed
+    job = Job(sampled.configuration, cost, context_of(desk.space, sampled.configuration), desk.metric, seed, split_seed)
+    if job.needs_processes(registry):
+        return run_in_processes(job, desk.plugins)
+    return run_job(job, registry, should_stop)
 
 
 class _Heartbeat:

@@ -125,9 +125,7 @@ def check_skip_is_there(subject: Subject) -> None:
         (gradient,) = torch.autograd.grad(weighted_sum(merged), x, allow_unused=True) if merged.requires_grad else (None,)
         passes = gradient is not None and bool(gradient.any())
         if passes != unit.shortcut.connects:
-            broken(
-                f"with {name}: connects is {unit.shortcut.connects}, but {'a' if passes else 'no'} gradient comes past the branch"
-            )
+            broken(f"with {name}: connects is {unit.shortcut.connects}, but {'a' if passes else 'no'} gradient comes past the branch")
 
 
 def check_branch_is_there(subject: Subject) -> None:

@@ -63,7 +63,7 @@ def plan_text(plan: MeasurePlan) -> str:
     text = f"{_leaf(plan.factor)}: {arms} against {write(plan.reference)}"
     for path, values in plan.by:
         text += f", by {_leaf(path)} " + ", ".join(write(value) for value in values)
-    return f"{text}; {plan.replicates} replicates ({plan.mode})"
+    return f"{text}; {plan.replicates} replicates"
 
 
 def planned_measured(plan: MeasurePlan) -> int:

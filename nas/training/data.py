@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from nas.errors import UserError
@@ -55,6 +54,8 @@ def split_data(data: Data, *, seed: int) -> Split:
             f"the data has {data.num_classes} classes and {smallest} examples in the smallest; "
             "a stratified 60/20/20 split needs at least 2 classes with 5 examples each"
         )
+    from sklearn.model_selection import train_test_split  # imported late: it takes most of a second
+
     labels, everything = data.targets.numpy(), range(len(data.targets))
     state = derive(seed, "split") % 2**32
     train, rest = train_test_split(list(everything), train_size=SHARES[0], stratify=labels, random_state=state)

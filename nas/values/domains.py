@@ -103,10 +103,7 @@ class FloatRange:
 
     def draw(self, rng: random.Random) -> float:
         """Draw a number, uniformly or (log) uniformly in its logarithm."""
-        if self.log:
-            drawn = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
-        else:
-            drawn = rng.uniform(self.low, self.high)
+        drawn = math.exp(rng.uniform(math.log(self.low), math.log(self.high))) if self.log else rng.uniform(self.low, self.high)
         return min(max(drawn, self.low), self.high)  # exp(log(x)) may miss x by the last bit
 
     @property

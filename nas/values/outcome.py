@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Status = Literal["complete", "pruned", "failed"]
+
+METRICS = tuple(f"{part}_{figure}" for part in ("train", "val", "test") for figure in ("accuracy", "loss"))
+"""The figures that a training can be judged by."""
 
 
 @dataclass(frozen=True)
@@ -61,5 +65,4 @@ class Outcome:
 
 def _plain(value: float) -> float | str:
     # JSON has no NaN; databases and browsers refuse the extension that Python writes.
-    finite = value == value and abs(value) != float("inf")
-    return value if finite else str(value)
+    return value if math.isfinite(value) else str(value)

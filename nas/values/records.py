@@ -57,7 +57,7 @@ class MeasurePlan:
     by: tuple[tuple[str, tuple[Scalar, ...]], ...]
     replicates: int
     smallest_effect: float
-    mode: str = "standard"
+    metric: str = "test_accuracy"
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,7 @@ Layers = Annotated[int, Bounds(1, 5)]
 """How many weight layers one shortcut spans."""
 
 
-def conv(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, *, groups: int = 1, bias: bool = False
-) -> nn.Conv2d:
+def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, *, groups: int = 1, bias: bool = False) -> nn.Conv2d:
     """Return a convolution that keeps the resolution at stride 1."""
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=bias)
 
@@ -26,9 +24,7 @@ def basic_convs(context: UnitContext, width: int, layers: int) -> list[nn.Conv2d
     return [first, *(conv(width, width, 3) for _ in range(layers - 1))]
 
 
-def bottleneck_convs(
-    context: UnitContext, width: int, out_channels: int, *, stride_in: str = "3x3", groups: int = 1
-) -> list[nn.Conv2d]:
+def bottleneck_convs(context: UnitContext, width: int, out_channels: int, *, stride_in: str = "3x3", groups: int = 1) -> list[nn.Conv2d]:
     """Return 1×1 to `width`, 3×3, 1×1 to `out_channels`; `stride_in` says which of the first two is strided."""
     first, second = (context.stride, 1) if stride_in == "1x1" else (1, context.stride)
     return [

@@ -50,6 +50,8 @@ class Fixup(Initialisation):
     1. The last layer of each branch and the head start at zero. 2. Of m layers in a branch the others start at `base`'s
     values times L^(−1/(2m−2)), L the number of units: L^(−1/2) for two. 3. A scalar bias before and after each convolution
     of a branch, and a scale behind its last one. For blocks with `norm: none`: it stands in for the norm.
+
+    The paper trains the scalars at a tenth of the rate of the weights; here one rate serves all, and has to be lower.
     """
 
     def __init__(self, *, base: Factory[Initialisation] = use("kaiming")) -> None:

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from nas.plugin import Block, Each, Factory, Shortcut, Stem, StemContext, Unit, UnitContext, make_unit
-
-from ._transition import Transition, TransitionContext
 
 T = TypeVar("T")
 
@@ -68,7 +66,7 @@ class Line:
         width: int,
         stride: int = 1,
         stage: int = 0,
-        transition: Factory[Transition] | None = None,
+        transition: Factory[Block] | None = None,
     ) -> nn.Sequential:
         """Build a stage of one unit for each of `blocks`; the transition before them strides, or else the first unit does.
 
@@ -77,13 +75,14 @@ class Line:
         """
         parts: OrderedDict[str, nn.Module] = OrderedDict()
         if transition is not None:
-            parts["transition"] = self._transition(transition, TransitionContext(self.channels, width, stride))
+            parts["transition"] = self._transition(transition(self._place(width, stride, stage)))
             stride = 1
         for position, (block, shortcut) in enumerate(zip(blocks, shortcuts, strict=True), start=1):
-            before, unit = self._unit(block, shortcut, width, stride if position == 1 else 1, stage)
-            if not isinstance(before, nn.Identity):
-                parts[f"bridge{position}"] = before
+            unit = make_unit(block, shortcut, self._place(width, stride if position == 1 else 1, stage))
+            if self.last is not None and hands_on_sums(self.last) and not hands_on_sums(unit.block):
+                parts[f"bridge{position}"] = self.last.closing()
             parts[f"unit{position}"] = unit
+            self.channels, self.index, self.last = unit.out_channels, self.index + 1, unit.block
         return nn.Sequential(parts)
 
     def closing(self) -> nn.Module:
@@ -94,21 +93,30 @@ class Line:
         """Take note of a layer of another sort that stands behind the units so far and gives `channels` channels."""
         self.channels, self.last = channels, None
 
-    def _transition(self, transition: Factory[Transition], context: TransitionContext) -> Transition:
-        built = transition(context)
-        self.goes_on_behind(built.out_channels)
-        return built
+    def _transition(self, block: Block) -> Transition:
+        self.goes_on_behind(block.out_channels)
+        return Transition(block)
 
-    def _unit(self, block: Factory[Block], shortcut: Factory[Shortcut], width: int, stride: int, stage: int) -> tuple[nn.Module, Unit]:
-        place = self.place(in_channels=self.channels, width=width, stride=stride, index=self.index, num_units=self.num_units, stage=stage)
-        unit = make_unit(block, shortcut, place)
-        bridge = self.last.closing() if self.last is not None and _raw(self.last) and not _raw(unit.block) else nn.Identity()
-        self.channels, self.index, self.last = unit.out_channels, self.index + 1, unit.block
-        return bridge, unit
+    def _place(self, width: int, stride: int, stage: int) -> UnitContext:
+        return self.place(in_channels=self.channels, width=width, stride=stride, index=self.index, num_units=self.num_units, stage=stage)
 
 
-def _raw(block: Block) -> bool:
-    """Whether a block hands on bare sums: it needs closing. Its kind follow each other, so it reads such sums as well."""
+class Transition(nn.Module):
+    """A block between two stages, alone: no shortcut goes round it, so it is no unit."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self.block = block
+        self.num_layers = block.num_layers
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H/s, W/s)."""
+        y: Tensor = self.block.after(self.block.branch(self.block.before(x)))
+        return y
+
+
+def hands_on_sums(block: Block) -> bool:
+    """Whether a block hands on bare sums, which is why it needs closing. Units of its kind follow each other: it reads such sums too."""
     return type(block).closing is not Block.closing
 
 

@@ -25,7 +25,6 @@ from nas.plugin import (
 )
 
 from ._line import Line, layers_in, per_stage, per_unit, suited
-from ._transition import Transition
 
 
 @plugin("dense_bottleneck")
@@ -82,7 +81,7 @@ class Dense(Network):
         depth: Each[Count] = 12,
         block: Each[Factory[Block]] = use("dense_bottleneck"),
         shortcut: Each[Factory[Shortcut]] = use("dense"),
-        transition: Factory[Transition] = use("compress", compression=0.5),
+        transition: Factory[Block] = use("compress", compression=0.5),
         head: Factory[Head] = use("linear"),
         init: Factory[Initialisation] = use("kaiming"),
     ) -> None:

@@ -24,7 +24,6 @@ from nas.plugin import (
 )
 
 from ._line import Line, layers_in, per_stage, per_unit, suited
-from ._transition import Transition
 
 
 @plugin("staged")
@@ -50,7 +49,7 @@ class Staged(Network):
         block: Each[Factory[Block]] = use("basic"),
         shortcut: Each[Factory[Shortcut]] = use("identity"),
         strides: tuple[Count, ...] | None = None,
-        transition: Factory[Transition] | None = None,
+        transition: Factory[Block] | None = None,
         closing: Literal["block", "none"] = "block",
         head: Factory[Head] = use("linear"),
         init: Factory[Initialisation] = use("kaiming"),

@@ -13,6 +13,8 @@ from nas.plugin import (
     Head,
     HeadContext,
     Initialisation,
+    LongSkip,
+    LongSkipContext,
     Network,
     NetworkContext,
     Shortcut,
@@ -23,7 +25,6 @@ from nas.plugin import (
 )
 
 from ._line import Line, layers_in, per_stage, per_unit, suited
-from ._long_skip import LongSkip, LongSkipContext
 
 
 class Up(nn.Module):
@@ -42,6 +43,20 @@ class Up(nn.Module):
         height, width = encoded.shape[-2:]
         joined: Tensor = self.skip(encoded, self.conv(x)[..., :height, :width])
         return joined
+
+
+class DecoderStage(nn.Module):
+    """The way up to a resolution and the units that work at it."""
+
+    def __init__(self, up: Up, units: nn.Sequential) -> None:
+        super().__init__()
+        self.up = up
+        self.units = units
+
+    def forward(self, x: Tensor, encoded: Tensor) -> Tensor:
+        """(B, C, ⌈H/2⌉, ⌈W/2⌉), (B, E, H, W) -> (B, C', H, W)."""
+        y: Tensor = self.units(self.up(x, encoded))
+        return y
 
 
 @plugin("unet")
@@ -77,12 +92,12 @@ class UNet(Network):
             stride = 1 if stage == 0 else 2
             self.encoder.append(line.stage(blocks[stage], shortcuts[stage], width=width, stride=stride, stage=stage))
             given.append(line.channels)
-        self.ups, self.decoder = nn.ModuleList(), nn.ModuleList()
+        self.decoder = nn.ModuleList()
         for stage in reversed(range(len(widths) - 1)):
             up = Up(line.channels, given[stage], stage, long_skip)
-            self.ups.append(up)
             line.goes_on_behind(up.out_channels)
-            self.decoder.append(line.stage(blocks[stage], shortcuts[stage], width=widths[stage], stage=stage))
+            units = line.stage(blocks[stage], shortcuts[stage], width=widths[stage], stage=stage)
+            self.decoder.append(DecoderStage(up, units))
         self.stem = suited(stem, place, self.stem, self.encoder)
         self.closing = line.closing()
         self.head = head(HeadContext(line.channels, context.num_outputs))
@@ -95,8 +110,8 @@ class UNet(Network):
         for stage in self.encoder:
             y = stage(y)
             encoded.append(y)
-        for up, stage, features in zip(self.ups, self.decoder, reversed(encoded[:-1]), strict=True):
-            y = stage(up(y, features))
+        for stage, features in zip(self.decoder, reversed(encoded[:-1]), strict=True):
+            y = stage(y, features)
         scores: Tensor = self.head(self.closing(y))
         if scores.shape[-2:] != x.shape[-2:]:  # the stem strides
             scores = F.interpolate(scores, size=x.shape[-2:], mode="bilinear", align_corners=False)

@@ -20,9 +20,7 @@ class Scaled(Shortcut):
 
     formula = "λ x + μ F(x)"
 
-    def __init__(
-        self, context: ShortcutContext, *, lam: float = 0.5, mu: float = 0.5, path: Factory[Shortcut] = use("identity")
-    ) -> None:
+    def __init__(self, context: ShortcutContext, *, lam: float = 0.5, mu: float = 0.5, path: Factory[Shortcut] = use("identity")) -> None:
         super().__init__()
         self.path = inner_path(path, context, adds=True)
         self.lam, self.mu = lam, mu
@@ -73,9 +71,7 @@ class LayerScale(Shortcut):
 
     formula = "x + γ ⊙ F(x),  γ small at the start"
 
-    def __init__(
-        self, context: ShortcutContext, *, initial: AboveZero = 1e-6, path: Factory[Shortcut] = use("identity")
-    ) -> None:
+    def __init__(self, context: ShortcutContext, *, initial: AboveZero = 1e-6, path: Factory[Shortcut] = use("identity")) -> None:
         super().__init__()
         self.path = inner_path(path, context)
         self.gamma = nn.Parameter(torch.full((context.out_channels, 1, 1), initial))

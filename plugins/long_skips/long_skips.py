@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nas.plugin import plugin
-
-from ._long_skip import LongSkip, LongSkipContext
+from nas.plugin import LongSkip, LongSkipContext, plugin
 
 
 @plugin("none")

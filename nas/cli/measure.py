@@ -1,0 +1,39 @@
+"""Layer 6: `nas measure`: the measurement alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from nas.cli.options import json_option, plugins_option, print_json, space_argument, storage_option, store_option
+from nas.cli.progress import progress
+from nas.cli.search import show_result, summary
+
+
+@click.command("measure")
+@space_argument
+@store_option
+@storage_option
+@plugins_option
+@click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
+@json_option
+def command(
+    space: str, store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, as_json: bool
+) -> None:
+    """Measure the factor of SPACE's `measure:` section with balanced twins, without searching.
+
+    \b
+    Example:
+      nas measure search_spaces/residual.yaml
+    """
+    console = Console(stderr=as_json)
+    with progress(console) as watch:
+        from nas import workflow
+
+        result = workflow.measure(space, store=store, storage=storage, plugins=plugins, workers=workers, watch=watch)
+    if as_json:
+        print_json(summary(result))
+    else:
+        show_result(result, console)
