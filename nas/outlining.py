@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nas.building import build_without_weights, shapes_must_fit
-from nas.plugin import Network, NetworkContext, Unit
+from nas.plugin import Network, NetworkContext, Shortcut, Unit
 from nas.registry import Registry
 from nas.values.architecture import Architecture
 from nas.values.outline import LayerRow
@@ -43,7 +43,7 @@ def outline(architecture: Architecture, registry: Registry, context: NetworkCont
         LayerRow(
             name=named.get(name, name),
             kind=_kind(module),
-            shortcut=str(getattr(module.shortcut, "plugin_name", "")) if isinstance(module, Unit) else "",
+            shortcut=_shortcut(module) if isinstance(module, Unit) else "",
             output=shape,
             parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
             macs=sum(operations.get(f"{root}.{name}", {}).values()) // 2,
@@ -57,6 +57,12 @@ def outline(architecture: Architecture, registry: Registry, context: NetworkCont
 def unit_formula(unit: Unit) -> str:
     """Return what a unit computes, in the notation of the papers."""
     return unit.block.formula.replace("{merge}", unit.shortcut.formula)
+
+
+def _shortcut(unit: Unit) -> str:
+    """Name the shortcut by what it does at its place: a projection that nothing has to project is the identity."""
+    bare = unit.shortcut.formula == Shortcut.formula and not any(True for _ in unit.shortcut.parameters())
+    return "identity" if bare else str(getattr(unit.shortcut, "plugin_name", ""))
 
 
 def _parts(network: Network) -> Iterator[tuple[str, nn.Module]]:

@@ -207,7 +207,7 @@ class Shortcut(nn.Module):
     """The other path of a unit, and how the two are merged. Changes of shape are its business."""
 
     kind: ClassVar[str] = "shortcut"
-    formula: ClassVar[str] = "x + F(x)"
+    formula: str = "x + F(x)"
     connects: bool = True
     """Whether the input reaches the output beside the branch; False for the plain network's `none`."""
     silences: bool = False

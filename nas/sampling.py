@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from nas.errors import SpaceError, Where, nearest
+from nas.errors import SpaceError, Where
 from nas.space import Decision, Fixed, ListTemplate, NodeTemplate, Space, Template
 from nas.values.architecture import Architecture, Configuration, PluginNode, Value
-from nas.values.domains import Scalar
+from nas.values.domains import Scalar, written
 from nas.values.seeds import derive
 
 Chooser = Callable[[Decision], Scalar]
@@ -61,9 +61,15 @@ def first_choice(decision: Decision) -> Scalar:
     return decision.domain.first
 
 
-def refuse_unused(fixed: Mapping[str, Scalar], sampled: Sample) -> None:
-    """Raise SpaceError where a value was set for a decision that does not exist under the other choices made."""
+def refuse_unused(fixed: Mapping[str, Scalar], sampled: Sample, space: Space | None = None) -> None:
+    """Raise SpaceError where a value was set for a decision that does not exist under the other choices made.
+
+    With the `space`, the message says what the decision needs.
+    """
     made = dict(sampled.decisions)
     for path in fixed:
         if path not in made:
-            raise SpaceError(f"does not exist under the choices made{nearest(path, made)}", Where(path=path))
+            uses = [placed.under for placed in space.placed if placed.decision.path == path] if space else []
+            needs = " or ".join(" and ".join(f"{outer}={written(label)}" for outer, label in use) for use in uses)
+            message = f"does not exist under the choices made; it needs {needs}" if needs else "does not exist under the choices made"
+            raise SpaceError(message, Where(path=path))

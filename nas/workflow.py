@@ -50,6 +50,7 @@ def search(
     storage: str | None = None,
     plugins: Sequence[str | Path] = (),
     workers: int | None = None,
+    new: bool = False,
     watch: Watcher | None = None,
 ) -> StudyResult:
     """Search a space and, where it has a `measure:` section, measure its factor; go on where an earlier run stopped.
@@ -60,13 +61,14 @@ def search(
         storage: the ledger's database URL; SQLite in the store by default.
         plugins: folders with further plugins.
         workers: worker processes; one a core, or one a GPU where there are several, by default.
+        new: start a study of its own even where one of the same space is there.
         watch: is told every event while the study runs.
 
     Raises:
         UserError: the space, a plugin or an argument is wrong.
         StudyError: trainings keep failing, or the ledger cannot be reached. What is finished is kept.
     """
-    return _run(space, ("search", "measure"), store=store, storage=storage, plugins=plugins, workers=workers, watch=watch)
+    return _run(space, ("search", "measure"), store=store, storage=storage, plugins=plugins, workers=workers, new=new, watch=watch)
 
 
 def measure(
@@ -76,13 +78,14 @@ def measure(
     storage: str | None = None,
     plugins: Sequence[str | Path] = (),
     workers: int | None = None,
+    new: bool = False,
     watch: Watcher | None = None,
 ) -> StudyResult:
     """Measure the factor of a space's `measure:` section without searching. Arguments and errors as for `search`."""
     loaded = _loaded(space, plugins)
     if loaded.measure is None:
         raise UserError(f"{loaded.file} has no `measure:` section; add one with factor, reference and smallest_effect")
-    return _run(loaded, ("measure",), store=store, storage=storage, plugins=plugins, workers=workers, watch=watch)
+    return _run(loaded, ("measure",), store=store, storage=storage, plugins=plugins, workers=workers, new=new, watch=watch)
 
 
 def _loaded(space: Space | str | Path, plugins: Sequence[str | Path]) -> Space:
@@ -91,11 +94,11 @@ def _loaded(space: Space | str | Path, plugins: Sequence[str | Path]) -> Space:
 
 def _run(
     space: Space | str | Path, phases: Sequence[str], *, store: Path | None, storage: str | None,
-    plugins: Sequence[str | Path], workers: int | None, watch: Watcher | None,
+    plugins: Sequence[str | Path], workers: int | None, new: bool, watch: Watcher | None,
 ) -> StudyResult:  # fmt: skip
     store = store or default_store()
     store.mkdir(parents=True, exist_ok=True)
-    study = Study.open(_loaded(space, plugins), storage or default_storage(store), plugins=plugins)
+    study = Study.open(_loaded(space, plugins), storage or default_storage(store), plugins=plugins, new=new)
     tracker = Tracker(store_uri(store), store / "artifacts")
     with _Recorder(tracker, study):
         for event in study.run(phases=phases, workers=workers):

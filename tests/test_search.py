@@ -91,7 +91,7 @@ def test_the_report_is_one_file_that_loads_nothing_from_elsewhere(undisturbed: t
 
 
 def test_mlflow_holds_the_hierarchy_with_decisions_curves_and_effects(undisturbed: tuple[Path, Any]) -> None:
-    folder, done = undisturbed
+    _, done = undisturbed
     client = MlflowClient(tracking_uri=json.loads(done.stdout)["tracking_uri"])
     (experiment,) = [e for e in client.search_experiments() if e.name == "small"]
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
@@ -205,3 +205,17 @@ def test_a_plugin_that_raises_stops_the_run_with_its_message(tmp_path: Path, nas
     assert done.returncode == 1
     assert "the fuse is lit" in done.stderr
     assert "3 trainings in a row failed" in done.stderr
+
+
+def test_a_training_that_crashes_its_worker_every_time_ends_the_run_with_the_signal(tmp_path: Path, nas_command: Command) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "crash.py").write_text(
+        "import os\n\nfrom nas.plugin import Optimizer, plugin\n\n\n@plugin('crashes')\nclass Crashes(Optimizer):\n"
+        "    '''Aborts.'''\n\n    def build(self, parameters):\n        os.abort()\n"
+    )
+    (tmp_path / "bad.yaml").write_text(
+        "architecture: {staged: {widths: [4], depth: 1}}\ntrain: {epochs: 1, optimizer: crashes}\nsearch: {trials: 4, workers: 1}\n"
+    )
+    done = nas_command("search", "bad.yaml")
+    assert done.returncode == 1
+    assert "crashed with SIGABRT" in done.stderr

@@ -175,7 +175,9 @@ def test_bfloat16_precision_passes_through_to_lightning(small: Space) -> None:
 
 
 def test_one_network_trains_on_several_devices(small: Space) -> None:
-    changed = parse_space(small.text.replace("epochs: 2", "epochs: 4\n  accelerator: cpu\n  devices: 2\n  strategy: ddp"), "two.yaml", small.registry)
+    changed = parse_space(
+        small.text.replace("epochs: 2", "epochs: 4\n  accelerator: cpu\n  devices: 2\n  strategy: ddp"), "two.yaml", small.registry
+    )
     configuration = sample(changed, first_choice).configuration
     context = context_of(changed, configuration)
     job = Job(configuration, cost_of(configuration.architecture, small.registry, context), context, "val_accuracy", 1, 1)

@@ -18,9 +18,10 @@ from nas.cli.search import show_result, summary
 @storage_option
 @plugins_option
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
+@click.option("--new", is_flag=True, help="Start a new study even where one of this space is there.")
 @json_option
 def command(
-    space: str, store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, as_json: bool
+    space: str, store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, new: bool, as_json: bool
 ) -> None:
     """Measure the factor of SPACE's `measure:` section with balanced twins, without searching.
 
@@ -32,7 +33,7 @@ def command(
     with progress(console) as watch:
         from nas import workflow
 
-        result = workflow.measure(space, store=store, storage=storage, plugins=plugins, workers=workers, watch=watch)
+        result = workflow.measure(space, store=store, storage=storage, plugins=plugins, workers=workers, new=new, watch=watch)
     if as_json:
         print_json(summary(result))
     else:

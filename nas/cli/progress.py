@@ -58,7 +58,7 @@ class _Lines(_Counts):
     def __call__(self, event: Mapping[str, Any], study: Study) -> None:
         if not self.announced:
             self.announced = True
-            self.console.print(f"study {study.title} in {study.storage_url}", soft_wrap=True, highlight=False)
+            _announce(self.console, study)
         if event["event"] not in ("finished", "broken"):
             return
         counts = self.read(study)
@@ -82,11 +82,19 @@ class _Bars(_Counts):
                 self.tasks[phase] = self.bar.add_task(phase, total=owed or None, news="")
             self.bar.update(self.tasks[phase], completed=done, total=owed or None)
         if self.waiting is not None:
-            self.bar.console.print(f"study {study.title} in {study.storage_url}", soft_wrap=True, highlight=False)
+            _announce(self.bar.console, study)
             self.bar.remove_task(self.waiting)
             self.waiting = None
         self.bar.update(self.tasks["search"], news=_best(study))
         self.bar.update(list(self.tasks.values())[-1], news=self.left(counts) if "measure" in self.tasks else _best(study))
+
+
+def _announce(console: Console, study: Study) -> None:
+    console.print(f"study {study.title} in {study.storage_url}", soft_wrap=True, highlight=False)
+    if study.changes:
+        console.print("A new study, since the last one of this name differs:", highlight=False)
+        for line in study.changes:
+            console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _result(event: Mapping[str, Any], study: Study) -> str:

@@ -17,9 +17,10 @@ from nas.cli.progress import progress
 @storage_option
 @plugins_option
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
+@click.option("--new", is_flag=True, help="Start a new study even where one of this space is there.")
 @json_option
 def command(
-    space: str, store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, as_json: bool
+    space: str, store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, new: bool, as_json: bool
 ) -> None:
     """Search SPACE and, where it has a `measure:` section, measure its factor with balanced twins.
 
@@ -33,7 +34,7 @@ def command(
     with progress(console) as watch:
         from nas import workflow  # seconds of imports, behind the first line of the display
 
-        result = workflow.search(space, store=store, storage=storage, plugins=plugins, workers=workers, watch=watch)
+        result = workflow.search(space, store=store, storage=storage, plugins=plugins, workers=workers, new=new, watch=watch)
     if as_json:
         print_json(summary(result))
         return

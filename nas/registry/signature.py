@@ -64,7 +64,7 @@ class ListType:
     item: ParameterType
 
     def __str__(self) -> str:
-        return f"list of {self.item}"
+        return f"list of {self.item.kind}s" if isinstance(self.item, PluginType) else f"list of {self.item}"
 
 
 @dataclass(frozen=True)

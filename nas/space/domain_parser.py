@@ -54,6 +54,8 @@ def _shared(parser: Parser, tree: Tree, expected: ParameterType, path: str) -> T
     try:
         return inside.value(parser.shared[name].value, expected, f"shared.{name}")
     except SpaceError as error:
+        if parser.within:  # the outermost use says it
+            raise
         raise SpaceError(f"{error.message} (as it is used by {path}, line {tree.line})", error.where) from None
 
 
@@ -68,7 +70,7 @@ def _choices(parser: Parser, tree: Tree, expected: ParameterType, path: str) -> 
     for i, label in enumerate(labels):
         if label in labels[:i]:
             first = tree.items[labels.index(label)].line
-            raise parser.fail(f"the choice {written(label)} stands here again; it was given on line {first}", tree.items[i], path)
+            raise parser.fail(f"the choice {written(label)} stands here twice, first on line {first}", tree.items[i], path)
     return Decision(path, Choices(labels), tuple(under_label(o, path, label) for o, label in zip(options, labels, strict=True)))
 
 

@@ -192,8 +192,9 @@ def _remedy(uses: Sequence[tuple[tuple[str, Scalar], ...]], options: MeasureOpti
     hold, varied = dict(options.hold), {options.factor: "the factor", **{path: "in by" for path, _ in options.by}}
     for use in sorted(uses, key=len):
         if not any(path in varied for path, _ in use):
-            wrong = [(path, label) for path, label in use if path not in hold or hold[path] != label]
-            pairs = ", ".join(f"{path}: {written(label)}" for path, label in wrong)
-            return f"write `hold: {{{pairs}}}`"
+            wrong = {path: label for path, label in use if path not in hold or hold[path] != label}
+            pairs = ", ".join(f"{path}: {written(label)}" for path, label in wrong.items())
+            instead = [f"{path}: {written(hold[path])}" for path in wrong if path in hold]
+            return f"write `hold: {{{pairs}}}`" + (f" in place of {', '.join(instead)}" if instead else "")
     path = next(path for use in uses for path, _ in use if path in varied)
     return f"{path} is {varied[path]}, so its other values leave it out; compare values that all have it, or another decision"

@@ -53,6 +53,9 @@ class Parser:
 
     def constant(self, tree: Tree, expected: ParameterType, path: str) -> Any:
         """Parse a value that cannot be a decision: a scalar, or a tuple of scalars."""
+        lists = any(isinstance(member, ListType) for member in members_of(expected))
+        if not isinstance(tree, ScalarTree) and not lists and not (isinstance(tree, MappingTree) and domain_key(tree)):
+            raise self.fail(f"must be {expected}, got {describe(tree)}", tree, path)
         parsed = self.value(tree, expected, path)
         if isinstance(parsed, ListTemplate) and all(isinstance(item, Fixed) for item in parsed.items):
             return tuple(item.value for item in parsed.items if isinstance(item, Fixed))
@@ -149,8 +152,6 @@ class Parser:
         if isinstance(tree, MappingTree) and tree.entries and tree.entries[0].key in self.registry.names(kind):
             others = [shown(entry.key) for entry in tree.entries[1:]]
             hint = f"; indent {listed(others)} under {tree.entries[0].key} to make them its parameters"
-        elif isinstance(tree, SequenceTree):
-            hint = "; to search over several write `{choices: [...]}`"
         elif "none" in self.registry.names(kind) and isinstance(tree, ScalarTree) and tree.text:
             hint = "; did you mean 'none'?"
         message = f"must be {PluginType(kind)}: a name, or `{{name: {{parameter: value}}}}`, got {describe(tree)}{hint}"

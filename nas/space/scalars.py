@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from nas.errors import nearest
 from nas.registry.signature import ListType, NothingType, OneOf, ParameterType, ScalarType, members_of
 from nas.space.templates import Fixed
-from nas.space.yaml_tree import MappingTree, ScalarTree, SequenceTree, Tree
+from nas.space.yaml_tree import ScalarTree, SequenceTree, Tree
 from nas.values.domains import written
 
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*(_[0-9]+)*)")
@@ -49,12 +49,13 @@ def advice(tree: Tree, expected: ParameterType) -> str:
     members = members_of(expected)
     if isinstance(tree, ScalarTree):
         return _advice_for_scalar(tree, members)
-    scalars = [m for m in members if isinstance(m, ScalarType | OneOf)]
-    if isinstance(tree, SequenceTree) and scalars:
+    if isinstance(tree, SequenceTree):
         return "; to search over several values write `{choices: [...]}`"
-    if isinstance(tree, MappingTree) and scalars:
-        return "; a value to be searched is `{choices: [...]}`, `{int: [low, high]}` or `{float: [low, high]}`"
-    return ""
+    if not tree.entries:
+        return ""
+    close = nearest(tree.entries[0].key, ("choices", "int", "float", "shared"))
+    forms = "; a value to be searched is `{choices: [...]}`, `{int: [low, high]}` or `{float: [low, high]}`"
+    return close if "did you mean" in close else forms
 
 
 def _read(tree: ScalarTree, member: ParameterType) -> Fixed | None:
@@ -93,8 +94,10 @@ def _advice_for_number(tree: ScalarTree, pythons: Sequence[type]) -> str:
     text, number = tree.text, read_float(tree.text)
     if number is not None and tree.quoted:
         return f"; the quotes make it text: write {text}"
-    if text.lstrip("+-.").lower() in ("nan", "inf", "infinity"):
+    if text.lstrip("+-.").lower() in ("nan", "inf", "infinity") or (number is None and NUMBER.fullmatch(text)):
         return "; it must be finite"
+    if text[:2].lower() in ("0x", "0o", "0b"):
+        return "; write it as a decimal number"
     if number is not None and abs(number) > MOST and int in pythons:
         return f"; integers go up to {MOST:,}"
     if number is not None and float not in pythons and read_int(text) is None:

@@ -10,7 +10,7 @@ from typing import Any
 from nas.errors import nearest, shown
 from nas.registry.signature import Parameter, ScalarType, parameters_of
 from nas.space.parser import Parser
-from nas.space.sections import Constraint, InputOptions, SearchOptions
+from nas.space.sections import CONSTRAINT_FORM, Constraint, InputOptions, SearchOptions
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe
 from nas.values.outcome import METRICS
 
@@ -95,8 +95,10 @@ def read_constraints(parser: Parser, tree: Tree | None) -> tuple[Constraint, ...
         raise parser.fail(f"must be a list like `[parameters <= 1M]`, got {describe(tree)}", tree, "constraints")
     found = []
     for i, item in enumerate(tree.items):
+        if not isinstance(item, ScalarTree):
+            raise parser.fail(f"{CONSTRAINT_FORM}, got {describe(item)}", item, f"constraints.{i}")
         try:
-            found.append(Constraint.parse(item.text if isinstance(item, ScalarTree) else describe(item)))
+            found.append(Constraint.parse(item.text))
         except ValueError as error:
             raise parser.fail(str(error), item, f"constraints.{i}") from None
     return tuple(found)

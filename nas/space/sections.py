@@ -13,7 +13,7 @@ from nas.plugin import Bounds, Count
 from nas.values.domains import Scalar, written
 from nas.values.outcome import Cost
 
-Strict = Annotated[float, Bounds(1e-9)]
+Minutes = Annotated[float, Bounds(0.01)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class SearchOptions:
     """
 
     trials: Count | None = None
-    minutes: Strict | None = None
+    minutes: Minutes | None = None
     maximize: str | None = None
     minimize: str | None = None
     sampler: Literal["tpe", "random"] = "tpe"
@@ -83,6 +83,7 @@ _RELATIONS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": opera
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 _CONSTRAINT = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*((?:\d[\d_]*)?(?:\.\d*)?(?:e[+-]?\d{1,2})?)\s*([KMG]?)\s*", re.IGNORECASE | re.ASCII)
 QUANTITIES = ("parameters", "macs", "num_layers")
+CONSTRAINT_FORM = f"must read like `parameters <= 1M`: one of {', '.join(QUANTITIES)}, then <=, <, >= or >, then a number"
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,7 @@ class Constraint:
         """Read `QUANTITY RELATION NUMBER[K|M|G]`. Raises ValueError that says the form."""
         match = _CONSTRAINT.fullmatch(text)
         if not match or not any(c.isdigit() for c in match[3].partition("e")[0]):
-            raise ValueError(
-                f"must read like `parameters <= 1M`: one of {', '.join(QUANTITIES)}, then <=, <, >= or >, then a number, "
-                f"got '{shown(text)}'"
-            )
+            raise ValueError(f"{CONSTRAINT_FORM}, got '{shown(text)}'")
         if match[1] not in QUANTITIES:
             raise ValueError(f"cannot limit '{match[1]}'{nearest(match[1], QUANTITIES)}")
         return cls(match[1], match[2], float(Decimal(match[3].replace("_", "")) * _UNITS[match[4].upper()]))

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nas.errors import SpaceError, UserError, Where, nearest, shown
+from nas.errors import SpaceError, UserError, Where, listed, nearest, shown
 from nas.recipe import Recipe
 from nas.registry.registry import Registry
 from nas.registry.signature import PluginType, parameters_of
@@ -122,8 +122,8 @@ class Space:
             hint = close if "did you mean" in close else ""
             if text.count("(") > text.count(")"):
                 hint = "; put a value that has a comma in quotes"
-            told = "" if where.path == path else f" of {path}"
-            raise SpaceError(f"must be a value{told}, which are {domain}, got '{shown(text)}'{hint}", where)
+            rule = f"one of {listed([written(label) for label in domain.labels])}" if isinstance(domain, Choices) else f"in {domain}"
+            raise SpaceError(f"must be {rule}, got '{shown(text)}'{hint}", where)
         return found[0]
 
 

@@ -79,7 +79,7 @@ def read_yaml(text: str, file: str) -> Tree:
         raise SpaceError(f"this is not YAML: {_explain(error)}", Where(file, mark.line + 1 if mark else 0)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise SpaceError(f"this is not YAML: the character U+{ord(error.character):04X} may not stand in it", Where(file, line)) from None
+        raise SpaceError(f"this is not YAML: the character {_code(error.character)} may not stand in it", Where(file, line)) from None
     except RecursionError:
         raise SpaceError(f"nested more than {MAX_DEPTH} levels deep; is it the right file?", Where(file)) from None
     if node is None or (isinstance(node, yaml.ScalarNode) and node.style is None and not node.value):
@@ -157,6 +157,10 @@ class _Converter:
             raise self.fail(f"the tag {shown(tag)} is not supported: a space is plain data, read by the types that plugins declare", node)
 
 
+def _code(character: int | str) -> str:
+    return f"U+{character if isinstance(character, int) else ord(character):04X}"
+
+
 def _explain(error: yaml.MarkedYAMLError) -> str:
     problem = str(error.problem or error.context or "it ends too early")
     if "'\\t'" in problem:
@@ -164,7 +168,9 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
     if "another document" in problem:
         return "a second document begins here (---); one file holds one space"
     if problem == "mapping values are not allowed here":
-        return "a ':' does not fit here; check the indentation, or quote the text"
+        return "a ':' does not fit here; check the indentation, quote the text, or look for a missing ':' above"
+    if problem.startswith("expected <block end>"):
+        return "this does not fit what stands above it; check the indentation"
     if problem == "could not find expected ':'":
         return "a key without ':'; write `key: value`"
     if error.context and error.context_mark and error.problem_mark and error.context_mark.line != error.problem_mark.line:

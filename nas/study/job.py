@@ -84,7 +84,8 @@ def run_in_processes(job: Job, plugins: Sequence[str]) -> Outcome:
     """Train in processes that Lightning starts, one a device, without pruning. Raises StudyError with what they said."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "job.json").write_text(json.dumps({**job.to_dict(), "plugins": list(plugins)}))
-        done = subprocess.run([sys.executable, "-m", "nas.study.job", folder], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "nas.study.job", folder]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         result = Path(folder) / "outcome.json"
         if not result.exists():
             raise StudyError(f"the training on several devices ended with {done.returncode}:\n{done.stderr[-2000:]}")

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -176,6 +176,17 @@ class Ledger:
             trial.set_user_attr("error", message)
         self.study.tell(trial, state=TrialState.FAIL)
 
+    def close_of(self, pid: int, message: str) -> int:
+        """Close as broken what the worker `pid` of this machine was running when it crashed; return how many trials."""
+        closed = 0
+        for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if list(frozen.user_attrs.get("worker", ())) == [socket.gethostname(), pid] and "outcome" not in frozen.user_attrs:
+                self.storage.set_trial_user_attr(frozen._trial_id, "end", "broken")
+                self.storage.set_trial_user_attr(frozen._trial_id, "error", message)
+                self.study.tell(frozen.number, state=TrialState.FAIL)
+                closed += 1
+        return closed
+
     def heal(self) -> int:
         """Close the running trials whose worker is gone; return how many.
 
@@ -186,8 +197,7 @@ class Ledger:
         with _heartbeat_is_meant():
             optuna.storages.fail_stale_trials(self.study)
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            host, pid = frozen.user_attrs.get("worker", (socket.gethostname(), 0))
-            if host != socket.gethostname() or is_running(pid):
+            if not _is_orphaned(frozen):
                 continue
             closed += 1
             if "outcome" in frozen.user_attrs:
@@ -262,6 +272,15 @@ def _state(frozen: FrozenTrial, outcome: Outcome | None) -> State:
         return "running"
     end = frozen.user_attrs.get("end", "interrupted")
     return "invalid" if end == "invalid" else "broken" if end == "broken" else "interrupted"
+
+
+def _is_orphaned(frozen: FrozenTrial) -> bool:
+    """Say whether a running trial's worker was on this machine and is gone, or never said who it is."""
+    if "worker" not in frozen.user_attrs:
+        # Between the claim and the worker's name lies one write; only an old trial was left there.
+        return frozen.datetime_start is None or (datetime.now() - frozen.datetime_start).total_seconds() > GRACE_S
+    host, pid = frozen.user_attrs["worker"]
+    return bool(host == socket.gethostname() and not is_running(pid))
 
 
 def is_running(pid: int) -> bool:

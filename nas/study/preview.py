@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from nas.building import build, build_recipe, cost_of
-from nas.measuring.design import plan_replicate
-from nas.measuring.power import detectable
-from nas.sampling import Sample, keyed_draw, sample
-from nas.space import Decision, Fixed, ListTemplate, Space, Template
+from nas.errors import PluginError
+from nas.measuring.design import PlannedTraining, plan_replicate
+from nas.sampling import Sample, first_choice, fixing, keyed_draw, sample
+from nas.space import Space, size_of
 from nas.study.crew import default_workers
 from nas.study.materials import context_of, describe_data
 from nas.training.data import SHARES
 from nas.values.architecture import Configuration
+from nas.values.domains import Scalar, written
 from nas.values.outcome import Cost
 
-MEASURED_FOR_TIME = 3
+NUM_TIMED_STEPS = 3
+EVALUATION = 1.15
+"""What an epoch costs beside its steps: a pass over the validation split, forwards only, and the loop around it."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What a space holds and what a run of it would take. `size` and `architectures` are None where infinite."""
+    """What a space holds and what a run of it would take.
+
+    `size` and `architectures` are None where infinite. `violating` is the share of random samples that break a constraint.
+    `planned_search` is None where minutes alone end the search, or where nothing can be trained; `minutes` is None where
+    nothing can be timed: `input:` stands in for the data.
+    """
 
     architectures: int | None
     size: int | None
@@ -39,9 +48,10 @@ class Preview:
     violating: float
     planned_search: int | None
     planned_measure: int
+    arms: int
     replicates: int | None
     detectable: float | None
-    minutes: float
+    minutes: float | None
     workers: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,62 +62,107 @@ class Preview:
 def preview(space: Space, *, samples: int = 32) -> Preview:
     """Sample and build architectures without training them, and time a few steps to estimate a run.
 
-    Raises PluginError where a sampled architecture cannot be built, UserError where constraints refuse every draw.
+    `samples` architectures are drawn at random; a few more make sure that every choice is built once. Raises PluginError,
+    with the decisions, where one cannot be built, and UserError where constraints refuse every draw of the measured twins.
     """
-    drawn = [sample(space, keyed_draw(space.seed, "preview", i)) for i in range(samples)]
-    costs = [_cost(space, s.configuration) for s in drawn]
-    holding = [all(c.holds(cost) for c in space.constraints) for cost in costs]
-    options, planned = space.measure, []
-    if options:
-        planned = list(plan_replicate(space, options, 0, lambda c: all(x.holds(_cost(space, c)) for x in space.constraints)))
-    workers = space.search.workers or default_workers()
-    trials = space.search.trials
-    step_s = _time_per_layer(space, drawn, costs)
-    search_s = (trials or 0) * sum(_seconds(space, s, c, step_s) for s, c in zip(drawn, costs, strict=True)) / samples
-    replicate_s = sum(_seconds(space, p.sample, _cost(space, p.sample.configuration), step_s) for p in planned)
-    measure_s = replicate_s * (options.replicates if options else 0)
-    return Preview(
-        architectures=_whole(size_of(space.architecture)),
-        size=_whole(size_of(space.architecture) * size_of(space.train) * size_of(space.data)),
-        samples=samples,
-        parameters=_ends([c.parameters for c in costs]),
-        macs=_ends([c.macs for c in costs]),
-        num_layers=_ends([c.num_layers for c in costs]),
-        constraints=tuple(str(c) for c in space.constraints),
-        violating=1 - sum(holding) / samples,
-        planned_search=trials,
-        planned_measure=len(planned) * (options.replicates if options else 0),
-        replicates=options.replicates if options else None,
-        detectable=detectable(options.replicates) if options and options.replicates > 1 else None,
-        minutes=(search_s + measure_s) / workers / 60 if trials else float(space.search.minutes or 0) + measure_s / workers / 60,
-        workers=workers,
-    )
+    return _Look(space, samples).preview()
 
 
-def size_of(template: Template) -> float:
-    """Count the different decided forms of a template; a shared decision that is used n times is counted n times."""
-    if isinstance(template, Fixed):
-        return 1
-    if isinstance(template, Decision):
-        return sum(size_of(option) for option in template.options) if template.options else template.domain.size
-    items = template.items if isinstance(template, ListTemplate) else (value for _, value in template.parameters)
-    return math.prod(size_of(item) for item in items)
+class _Look:
+    """One look at a space: draws, builds and times, each architecture once."""
+
+    def __init__(self, space: Space, samples: int) -> None:
+        self.space, self.samples = space, samples
+        self.costs: dict[str, Cost] = {}
+        self.random = [sample(space, keyed_draw(space.seed, "preview", i)) for i in range(samples)]
+        self.drawn = [*self.random, *_covering(space, self.random)]
+
+    def preview(self) -> Preview:
+        space, options = self.space, self.space.measure
+        costs = [self.cost(s) for s in self.drawn]
+        violating = sum(not self.fits(s.configuration) for s in self.random)
+        planned = plan_replicate(space, options, 0, self.fits) if options else ()
+        replicates = options.replicates if options else 0
+        return Preview(
+            architectures=_whole(size_of(space.architecture)),
+            size=_whole(size_of(*space.roots.values())),
+            samples=len(self.drawn),
+            parameters=_ends([c.parameters for c in costs]),
+            macs=_ends([c.macs for c in costs]),
+            num_layers=_ends([c.num_layers for c in costs]),
+            constraints=tuple(str(c) for c in space.constraints),
+            violating=violating / self.samples,
+            planned_search=None if space.input else space.search.trials,
+            planned_measure=0 if space.input else len(planned) * replicates,
+            arms=len(options.arms) if options else 0,
+            replicates=options.replicates if options else None,
+            detectable=_detectable(replicates),
+            minutes=None if space.input else self.minutes(planned, replicates),
+            workers=self.workers,
+        )
+
+    @property
+    def workers(self) -> int:
+        return self.space.search.workers or default_workers()
+
+    def cost(self, decided: Sample) -> Cost:
+        try:
+            return self._cost(decided.configuration)
+        except PluginError as error:
+            decisions = ", ".join(f"{path}={written(value)}" for path, value in decided.decisions)
+            raise PluginError(
+                f"{self.space.file}: holds an architecture that cannot be built; leave out one of its choices: "
+                f"{decisions or 'it has no decisions'}\n{error}"
+            ) from error
+
+    def fits(self, configuration: Configuration) -> bool:
+        constraints = self.space.constraints
+        return not constraints or all(c.holds(self._cost(configuration)) for c in constraints)
+
+    def _cost(self, configuration: Configuration) -> Cost:
+        key = f"{configuration.architecture.key} {configuration.data}"
+        if key not in self.costs:
+            self.costs[key] = cost_of(configuration.architecture, self.space.registry, context_of(self.space, configuration))
+        return self.costs[key]
+
+    def minutes(self, planned: Sequence[PlannedTraining], replicates: int) -> float:
+        """Estimate the whole run on this machine, pruning left out."""
+        search = self.space.search
+        trials_s = (search.trials or math.inf) * sum(self.seconds(s) for s in self.random) / self.samples
+        search_s = min(trials_s, (search.minutes or math.inf) * 60 * self.workers)
+        measure_s = replicates * sum(self.seconds(p.sample) for p in planned)
+        return (search_s + measure_s) / self.workers / 60
+
+    def seconds(self, decided: Sample) -> float:
+        """Estimate one training on one thread."""
+        recipe = build_recipe(decided.configuration.train, self.space.registry)
+        examples = SHARES[0] * describe_data(self.space)["num_examples"]
+        steps = recipe.epochs * math.ceil(examples / recipe.batch_size)
+        return steps * self.cost(decided).num_layers * self.seconds_per_layer * EVALUATION
+
+    @cached_property
+    def seconds_per_layer(self) -> float:
+        """Train a few steps of a small, a middling and a large sample; return seconds a step and layer, on one thread."""
+        ordered = sorted(self.random, key=lambda s: self.cost(s).macs)
+        chosen = {s.configuration.key: s for s in (ordered[0], ordered[len(ordered) // 2], ordered[-1])}
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return max(_step_seconds(self.space, s.configuration) / self.cost(s).num_layers for s in chosen.values())
+        finally:
+            torch.set_num_threads(threads)
 
 
-def _cost(space: Space, configuration: Configuration) -> Cost:
-    return cost_of(configuration.architecture, space.registry, context_of(space, configuration))
-
-
-def _time_per_layer(space: Space, drawn: Sequence[Sample], costs: Sequence[Cost]) -> float:
-    """Train a few steps of a small, a middling and a large sample; return seconds a step and layer, on one thread."""
-    order = sorted(range(len(drawn)), key=lambda i: costs[i].macs)
-    chosen = {order[0], order[len(order) // 2], order[-1]}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return max(_step_seconds(space, drawn[i].configuration) / costs[i].num_layers for i in chosen)
-    finally:
-        torch.set_num_threads(threads)
+def _covering(space: Space, drawn: Sequence[Sample]) -> Iterator[Sample]:
+    """Yield samples that make the choices which none of `drawn` makes."""
+    seen = {decision for decided in drawn for decision in decided.decisions}
+    for placed in space.placed:
+        for label, _ in placed.decision.labelled():
+            if (placed.decision.path, label) not in seen:
+                fixed: dict[str, Scalar] = {**dict(placed.under), placed.decision.path: label}
+                decided = sample(space, fixing(fixed, first_choice))
+                seen |= set(decided.decisions)
+                yield decided
 
 
 def _step_seconds(space: Space, configuration: Configuration) -> float:
@@ -117,7 +172,7 @@ def _step_seconds(space: Space, configuration: Configuration) -> float:
     optimizer = recipe.optimizer().build(network.parameters())
     inputs, targets = torch.randn(recipe.batch_size, *context.input_shape), torch.randint(context.num_outputs, (recipe.batch_size,))
     times = []
-    for _ in range(1 + MEASURED_FOR_TIME):
+    for _ in range(1 + NUM_TIMED_STEPS):
         started = time.perf_counter()
         optimizer.zero_grad()
         F.cross_entropy(network(inputs), targets).backward()
@@ -126,11 +181,12 @@ def _step_seconds(space: Space, configuration: Configuration) -> float:
     return min(times[1:])  # the first one pays for allocations; the least disturbed one is wanted
 
 
-def _seconds(space: Space, decided: Sample, cost: Cost, step_s: float) -> float:
-    recipe = build_recipe(decided.configuration.train, space.registry)
-    examples = SHARES[0] * describe_data(space)["num_examples"]
-    steps = recipe.epochs * math.ceil(examples / recipe.batch_size)
-    return steps * cost.num_layers * step_s
+def _detectable(replicates: int) -> float | None:
+    if replicates < 2:
+        return None
+    from nas.measuring.power import detectable  # over a second of imports, wanted only here
+
+    return detectable(replicates)
 
 
 def _ends(values: Sequence[int]) -> tuple[int, int]:

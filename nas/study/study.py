@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from nas.values.seeds import derive
 
 MAX_BROKEN_IN_A_ROW = 3
 HEAL_EVERY_S = 2.0
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 
 
 @dataclass
@@ -42,29 +44,40 @@ class Study:
     search: Ledger
     measured: Ledger | None
     plugins: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    """Where this study is new: how it differs from the last one of its name."""
     _records: dict[tuple[str, int], TrainingRecord] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, space: Space, storage_url: str, *, plugins: Sequence[str | Path] = ()) -> Study:
-        """Open the study of a space, creating it where it is new."""
+    def open(cls, space: Space, storage_url: str, *, plugins: Sequence[str | Path] = (), new: bool = False) -> Study:
+        """Open the study of a space, the newest where there are several; create it where there is none, or for `new`."""
         refuse_without_data(space)
-        return cls._opened(space, space.key, storage_url, plugins=plugins)
-
-    @classmethod
-    def _opened(cls, space: Space, key: str, storage_url: str, *, plugins: Sequence[str | Path]) -> Study:
-        storage = open_storage(storage_url)
-        title, options = f"{space.name}-{key}", space.measure
+        known = studies_in(storage_url)
+        same = [about["key"] for about in known if about.get("hash") == space.key and about["name"] == space.name]
+        key = same[-1] if same else space.key
+        if same and new:
+            key = f"{space.key}-{len(same) + 1}"
         about = {
-            "key": key, "name": space.name, "space_text": space.text, "space_file": space.file,
+            "key": key, "hash": space.key, "name": space.name, "space_text": space.text, "space_file": space.file,
             "identity": space.identity(), "plugins": [str(Path(p).resolve()) for p in plugins],
         }  # fmt: skip
+        study = cls._opened(space, about, storage_url)
+        others = [a for a in known if a["name"] == space.name and a.get("hash") != space.key]
+        if others and not same:
+            study.changes = changes(others[-1], about)
+        return study
+
+    @classmethod
+    def _opened(cls, space: Space, about: Mapping[str, Any], storage_url: str) -> Study:
+        storage = open_storage(storage_url)
+        title, options = f"{about['name']}-{about['key']}", space.measure
         search = Ledger.create(storage, title, direction=space.search.direction, about={**about, "phase": "search"})
         measured = None
         if options:
             direction: Literal["minimize", "maximize"] = "minimize" if options.metric.endswith("loss") else "maximize"
             name = f"{title}/measure-{measure_key(options)}"
             measured = Ledger.create(storage, name, direction=direction, about={**about, "phase": "measure"})
-        study = cls(space, key, storage, storage_url, search, measured, tuple(about["plugins"]))
+        study = cls(space, about["key"], storage, storage_url, search, measured, tuple(about["plugins"]))
         study.refresh()
         return study
 
@@ -80,9 +93,10 @@ class Study:
             names = [about["title"] for about in known]
             hint = nearest(title or "", names) if names else "; run `nas search` first"
             raise UserError(f"no study '{title or ''}' in {storage_url}{hint}")
-        folders = (*chosen["plugins"], *plugins)
-        space = parse_space(chosen["space_text"], chosen["space_file"], discover([f for f in folders if Path(f).is_dir()]))
-        return cls._opened(space, chosen["key"], storage_url, plugins=folders)
+        folders = [f for f in (*chosen["plugins"], *plugins) if Path(f).is_dir()]
+        space = parse_space(chosen["space_text"], chosen["space_file"], discover(folders))
+        kept = ("key", "hash", "name", "space_text", "space_file", "identity", "plugins")
+        return cls._opened(space, {key: chosen[key] for key in kept}, storage_url)
 
     @property
     def title(self) -> str:
@@ -225,6 +239,19 @@ def studies_in(storage_url: str) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda about: about.get("last_run", ""))
 
 
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say in lines how a study differs from an earlier one: `train.epochs: 10, was 5`."""
+    old, new = before.get("identity", {}), now["identity"]
+    lines = []
+    for key in sorted(set(old) | set(new)):
+        if key == "plugins":
+            changed = sorted(k for k in set(old.get(key, {})) & set(new[key]) if old[key][k] != new[key][k])
+            lines += [f"{name}: its source changed" for name in changed]
+        elif old.get(key) != new.get(key):
+            lines.append(f"{key}: {new.get(key, 'not there')}, was {old.get(key, 'not there')}")
+    return tuple(lines)
+
+
 class _Run:
     """One run of a study: queue what is owed, keep the crew at work, until everything is told or given up."""
 
@@ -266,18 +293,29 @@ class _Run:
         self.study.note(event)
         if event["event"] == "finished":
             self.broken_in_a_row = 0
-        if event["event"] in ("broken", "stopped"):
-            self.broken_in_a_row += 1
-            self.last_error = event["error"]
-        if event["event"] == "stopped" or self.broken_in_a_row >= MAX_BROKEN_IN_A_ROW:
-            count = f"{self.broken_in_a_row} trainings in a row failed" if event["event"] == "broken" else "a worker stopped"
-            raise StudyError(f"{count}; what is finished is kept. The last one said:\n{self.last_error}")
+        if event["event"] == "stopped":
+            raise StudyError(f"a worker stopped; what is finished is kept. It said:\n{event['error']}")
+        if event["event"] == "broken":
+            self._broke(event["error"])
+
+    def _broke(self, message: str) -> None:
+        self.broken_in_a_row += 1
+        self.last_error = message
+        if self.broken_in_a_row >= MAX_BROKEN_IN_A_ROW:
+            count = f"{self.broken_in_a_row} trainings in a row failed"
+            raise StudyError(f"{count}; what is finished is kept. The last one said:\n{message}")
 
     def _check(self, dead: Sequence[Any]) -> None:
-        # Exit codes below zero are signals: a killed worker is replaced. Anything else is a fault of the program.
         for member in dead:
-            if member.process.returncode > 0 and not self.last_error:
-                raise StudyError("a worker ended with an error:\n" + "\n".join(member.errors))
+            code, said = member.process.returncode, "\n".join(member.errors)
+            if code > 0 and not self.last_error:
+                raise StudyError(f"a worker ended with an error:\n{said}")
+            if -code in CRASHES:
+                # Killed workers are replaced and their training is run again. A crash comes from the training itself:
+                # it counts as broken, so that one which always crashes ends the run instead of going round for ever.
+                message = f"the worker crashed with {signal.Signals(-code).name} in compiled code:\n{said}"
+                if sum(ledger.close_of(member.process.pid, message) for ledger in self.ledgers):
+                    self._broke(message)
 
 
 def measure_key(options: MeasureOptions) -> str:
@@ -287,4 +325,6 @@ def measure_key(options: MeasureOptions) -> str:
 
 
 def _plan_of(options: MeasureOptions) -> MeasurePlan:
-    return MeasurePlan(options.factor, options.reference, options.levels, options.by, options.replicates, options.smallest_effect, options.metric)
+    return MeasurePlan(
+        options.factor, options.reference, options.levels, options.by, options.replicates, options.smallest_effect, options.metric
+    )

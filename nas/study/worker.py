@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +27,8 @@ from nas.errors import NasError, StudyError
 from nas.registry import Registry, discover
 from nas.sampling import Sample, sample
 from nas.space import Space, parse_space
-from nas.study.ledger import HEARTBEAT_S, Ledger, Slot, open_storage, suggest
 from nas.study.job import Job, run_in_processes, run_job
+from nas.study.ledger import HEARTBEAT_S, Ledger, Slot, open_storage, suggest
 from nas.study.materials import context_of
 from nas.study.samplers import make_pruner, make_sampler
 from nas.values.outcome import Cost, Outcome
@@ -68,13 +69,11 @@ def work(storage_url: str, names: Sequence[str], *, emit: Emit, plugins: Sequenc
                 _run(desk, trial, registry, emit)
 
 
-def _desk(
-    storage: optuna.storages.BaseStorage, name: str, registry: Registry, plugins: Sequence[str], deadline: float | None
-) -> Desk:
+def _desk(storage: optuna.storages.BaseStorage, name: str, registry: Registry, plugins: Sequence[str], deadline: float | None) -> Desk:
     bare = Ledger(storage, name)
     about = bare.about
     space = parse_space(about["space_text"], about["space_file"], registry)
-    if space.key != about["key"]:
+    if space.key != about["hash"]:
         raise StudyError(
             f"{name}: this process finds other plugins than the study was made with, so its trainings would not be comparable; "
             "give the worker the same --plugins folders and the same version"
@@ -96,7 +95,8 @@ def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
         outcome = _train(desk, trial, sampled, cost, registry, lambda epoch: emit({"event": "epoch", **where, "epoch": epoch}))
     except Exception as error:
         message = str(error) if isinstance(error, NasError) else "".join(traceback.format_exception(error))
-        desk.ledger.fail(trial, "broken", message)
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            desk.ledger.fail(trial, "broken", message)
         emit({"event": "broken", **where, "error": message})
         return
     try:
@@ -124,9 +124,7 @@ def _decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None
     return None, cost
 
 
-def _train(
-    desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Registry, on_epoch: Callable[[int], None]
-) -> Outcome:
+def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Registry, on_epoch: Callable[[int], None]) -> Outcome:
     measuring = desk.ledger.phase == "measure"
 
     def should_stop(epoch: int, value: float) -> bool:

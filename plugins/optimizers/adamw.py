@@ -14,9 +14,7 @@ from nas.plugin import Fraction, Optimizer, Positive, plugin
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019, 1711.05101)."""
 
-    def __init__(
-        self, *, lr: Positive = 1e-3, beta1: Fraction = 0.9, beta2: Fraction = 0.999, weight_decay: Positive = 1e-2
-    ) -> None:
+    def __init__(self, *, lr: Positive = 1e-3, beta1: Fraction = 0.9, beta2: Fraction = 0.999, weight_decay: Positive = 1e-2) -> None:
         self.lr, self.betas, self.weight_decay = lr, (beta1, beta2), weight_decay
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

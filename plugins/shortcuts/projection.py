@@ -29,6 +29,7 @@ class Projection(Shortcut):
     ) -> None:
         super().__init__()
         self.projects = where == "everywhere" or not context.same_shape
+        self.formula = type(self).formula if self.projects else Shortcut.formula
         if self.projects:
             self.conv = projecting_conv(context, context.out_channels, stride=context.stride)
             self.norm = projecting_norm(context, norm, context.out_channels)
