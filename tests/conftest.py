@@ -58,7 +58,7 @@ def nas_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str
 
     def run(*arguments: str, cwd: Path = tmp_path, timeout: float = 180) -> subprocess.CompletedProcess[str]:
         command: Sequence[str] = [sys.executable, "-m", "nas", *arguments]
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=clean_environment())
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=clean_environment(), check=False)
 
     return run
 

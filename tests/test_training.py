@@ -87,7 +87,7 @@ def test_a_loss_that_is_not_finite_is_a_failed_outcome_scored_at_the_majority_sh
 
 
 def test_a_network_that_learned_nothing_is_a_failed_outcome(small: Space) -> None:
-    outcome = run(small, schedule=lambda: type("Zero", (), {"factor": lambda *_: 0.0})(), epochs=1)
+    outcome = run(small, schedule=type("Zero", (), {"factor": lambda *_: 0.0}), epochs=1)
     assert outcome.status == "failed"
     assert outcome.failure.startswith("learned nothing")
 
