@@ -312,7 +312,10 @@ def test_a_missing_pair_leaves_its_depth_and_its_replicate_leaves_theta_and_beta
     assert found.overall[0].mean == pytest.approx(np.mean(kept))
     assert found.effect("identity", (1,)).mean == pytest.approx(np.mean([row[0] for row in rows]))
     assert found.cell("identity", (5,)).missing == 1
-    assert "identity: 1 of 32 pairs are missing and leave theta_d; 1 of 8 replicates leave theta and beta." in found.notes
+    assert found.notes[0] == (
+        "identity: 1 of 32 pairs is missing and leaves the effect of its cell (θ_d); "
+        "1 of 8 replicates leaves the overall effect (θ) and the slope (β)."
+    )
 
 
 def test_a_row_that_is_not_there_is_as_missing_as_one_without_a_value():

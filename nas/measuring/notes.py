@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nas.measuring.families import EXPLORATORY, Rules
+from nas.measuring.families import BETA, EXPLORATORY, Rules
 from nas.measuring.looks import ALPHA, LOOKS
 from nas.measuring.trainings import Trainings
+from nas.values.domains import written
 from nas.values.effects import Estimate
 
 
@@ -22,10 +23,10 @@ def _all(
 ) -> Iterator[str]:
     if rules.from_search:
         yield f"The results come from a search: {EXPLORATORY}."
-    yield from _missing(trainings, overall)
+    yield from _missing(trainings, overall, has_slope=bool(slopes))
     yield from _failed(trainings)
     if trainings.left_out:
-        yield f"Left out, as the declared levels do not name them: {_list(trainings.left_out)}."
+        yield f"Left out, as the declared levels do not name them: {_list([written(level) for level in trainings.left_out])}."
     if trainings.most_seeds > 1:
         yield (
             f"Up to {trainings.most_seeds} trainings of one replicate, level and cell were averaged first; such an average "
@@ -38,29 +39,37 @@ def _all(
         yield f"No slope: {why_no_slope}."
 
 
-def _missing(trainings: Trainings, overall: Sequence[Estimate]) -> Iterator[str]:
+def _missing(trainings: Trainings, overall: Sequence[Estimate], *, has_slope: bool) -> Iterator[str]:
     measured = trainings.measured
     for a, found in enumerate(overall, start=1):
         if not measured[:, :, a].any():
-            yield f"{found.level} is unmeasured: none of its trainings finished."
+            yield f"{written(found.level)} is unmeasured: none of its trainings finished."
             continue
         pairs = measured[:, :, a] & measured[:, :, 0]
         absent = int((~pairs).sum())
-        if absent:
-            yield (
-                f"{found.level}: {absent} of {pairs.size} pairs are missing and leave theta_d; "
-                f"{len(trainings.replicates) - found.n} of {len(trainings.replicates)} replicates leave theta and beta."
-            )
+        if not absent:
+            continue
+        leave = _agree(absent, "is missing and leaves", "are missing and leave")
+        told = f"{written(found.level)}: {_of(absent, pairs.size, 'pair')} {leave}"
+        if len(trainings.at) == 1:
+            yield f"{told} the effect."
+            continue
+        lost, whole = len(trainings.replicates) - found.n, "the overall effect (θ)" + (" and the slope (β)" if has_slope else "")
+        rest = f"{_of(lost, len(trainings.replicates), 'replicate')} {_agree(lost, 'leaves', 'leave')}"
+        yield f"{told} the effect of {_agree(absent, 'its cell', 'their cells')} (θ_d); {rest} {whole}."
 
 
 def _failed(trainings: Trainings) -> Iterator[str]:
     failures = trainings.num_failed.sum(axis=(0, 1))
-    if failures.any():
-        counts = _list([f"{count} of {level}" for level, count in zip(trainings.levels, failures, strict=True) if count])
-        yield (
-            f"{int(failures.sum())} trainings failed ({counts}). They are outcomes and stay in theta at their failure score; "
-            "the mean where both arms trained is given beside it, selected."
-        )
+    total = int(failures.sum())
+    if not total:
+        return
+    counts = _list([f"{count} of {written(level)}" for level, count in zip(trainings.levels, failures, strict=True) if count])
+    stays = _agree(total, "It is an outcome and stays in the effect at its", "They are outcomes and stay in the effect at their")
+    yield (
+        f"{total} {_agree(total, 'training', 'trainings')} failed ({counts}). {stays} failure score; "
+        "the mean where both arms trained is given beside it, selected."
+    )
 
 
 def _disagreements(estimates: Sequence[Estimate]) -> Iterator[str]:
@@ -68,11 +77,20 @@ def _disagreements(estimates: Sequence[Estimate]) -> Iterator[str]:
         if found.p is None or found.p_sign_flip is None or found.n < 6:  # 2^-5 two-sided: fewer signs cannot fall below .05
             continue
         if (found.p < ALPHA) != (found.p_sign_flip < ALPHA):
+            what = "Slope" if found.estimand == BETA else "Effect"
             yield (
-                f"{found.estimand} of {found.level}: the t test (p = {found.p:.3f}) and the sign-flip check "
+                f"{what} of {written(found.level)}: the t test (p = {found.p:.3f}) and the sign-flip check "
                 f"(p = {found.p_sign_flip:.3f}) fall on different sides of {ALPHA}; the data are near the line or not near normal."
             )
 
 
-def _list(items: Sequence[object]) -> str:
-    return ", ".join(str(item) for item in items)
+def _agree(count: int, one: str, many: str) -> str:
+    return one if count == 1 else many
+
+
+def _of(count: int, total: int, noun: str) -> str:
+    return f"{count} of {total} {_agree(total, noun, noun + 's')}"
+
+
+def _list(items: Sequence[str]) -> str:
+    return ", ".join(items)

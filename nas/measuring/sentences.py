@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.measuring.slopes import NUM_LAYERS
@@ -17,10 +17,14 @@ from nas.measuring.verdicts import (
     UNMEASURED,
     is_undetermined,
 )
-from nas.values.domains import Scalar
-from nas.values.effects import Estimate
+from nas.values.domains import Scalar, written
+from nas.values.effects import Estimate, Interval
 
 MINUS = "\N{MINUS SIGN}"
+UNNAMED = "level"
+"""The factor's name where a table of results gives it none: what its column is called."""
+
+TODAY = " at today's mean and spread"
 _ABSENT_LEVELS = ("none", "off", "no", "false")
 
 
@@ -40,47 +44,65 @@ class Telling:
     from_search: bool
     unit: str
 
+    @property
+    def noun(self) -> str:
+        """What the factor is called in a sentence; nothing for a table whose column is only called `level`."""
+        name = self.factor.rsplit(".", maxsplit=1)[-1].replace("_", " ")
+        return "" if name == UNNAMED else name
+
     def amount(self, value: float, *, signed: bool = True) -> str:
         """Write a figure in the unit, without its name: +2.25."""
         number = f"{100 * value:+.2f}" if self.unit == "points" else f"{value:+.3g}"
         number = number if signed else number.lstrip("+-")
         return number.replace("-", MINUS)
 
+    def size(self, value: float, *, signed: bool = True) -> str:
+        """Write a figure with the unit's name: +2.25 points."""
+        return f"{self.amount(value, signed=signed)} {self.unit}".strip()
+
 
 def tell(telling: Telling, overall: Sequence[Estimate], slopes: Sequence[Estimate]) -> str:
     """Return the sentence: scope, then each arm's verdict with its figures, then the estimand."""
     start = f"On {telling.scope}" if telling.scope else "In this measurement"
     slope_of = {slope.level: slope for slope in slopes}
-    arms = "; ".join(_arm(telling, found, slope_of.get(found.level)) for found in overall)
-    if all(found.mean is None for found in overall):
-        return f"{start}, {arms}."
-    figures = "the figure is" if len(overall) == 1 else "each figure is"
-    return f"{start}, {arms}; {figures} {_estimand(telling)}."
+    if len(overall) > 1:
+        return _several(telling, start, overall, slope_of)
+    (found,) = overall
+    told = f"{start}, {_arm(telling, found, slope_of.get(found.level))}"
+    return f"{told}." if found.mean is None else f"{told}; the figure is {_estimand(telling)}."
 
 
 def _arm(telling: Telling, found: Estimate, slope: Estimate | None) -> str:
+    """Tell one arm with all that its figures need: the clause of a sentence about it alone."""
     doing = _doing(telling, found.level)
     if found.verdict == UNMEASURED or found.mean is None:
         return f"{doing} is unmeasured ({found.reason})"
-    figures = _figures(telling, found)
+    figures, change = _figures(telling, found), _slope(telling, found, slope)
     if found.verdict == NO_VERDICT:
         return f"there is no verdict on {doing} ({found.reason}): {figures}"
     if is_undetermined(found.verdict):
         return f"whether {doing} helps is {found.verdict}: {figures}; {found.reason}"
     if found.verdict in (EQUIVALENT, EQUIVALENT_NOT_ZERO):
-        bound = f"{telling.amount(telling.smallest_effect, signed=False)} {telling.unit}"
+        bound = telling.size(telling.smallest_effect, signed=False)
         zero = ", and not zero" if found.verdict == EQUIVALENT_NOT_ZERO else ""
-        return f"{doing} is practically equivalent to not doing so, within {bound} either way{zero}: {figures}{_slope(telling, slope)}"
-    return f"{doing} {found.verdict}: {figures}{_slope(telling, slope)}"
+        return f"{doing} is practically equivalent to not doing so, within {bound} either way{zero}: {figures}{change}"
+    return f"{doing} {found.verdict}: {figures}{change}"
 
 
 def _doing(telling: Telling, level: Scalar) -> str:
-    noun = telling.factor.rsplit(".", maxsplit=1)[-1].replace("_", " ")
-    if _is_absent(telling.reference):
-        return f"adding the {noun}" if level is True else f"adding the {level} {noun}"
+    reference, noun = telling.reference, telling.noun
+    if _is_absent(reference):
+        return f"adding {_the(level, noun)}"
     if _is_absent(level):
-        return f"removing the {noun}" if telling.reference is True else f"removing the {telling.reference} {noun}"
-    return f"choosing {noun} {level} instead of {telling.reference}"
+        return f"removing {_the(reference, noun)}"
+    return f"choosing {noun} {written(level)} instead of {written(reference)}".replace("  ", " ")
+
+
+def _the(level: Scalar, noun: str) -> str:
+    """Name what is there or not: `the identity shortcut`, `the shortcut`, or `identity` where the factor has no name."""
+    if not noun:
+        return written(level)
+    return f"the {noun}" if level is True else f"the {written(level)} {noun}"
 
 
 def _is_absent(level: Scalar) -> bool:
@@ -88,15 +110,21 @@ def _is_absent(level: Scalar) -> bool:
 
 
 def _figures(telling: Telling, found: Estimate) -> str:
-    count = f"{found.n} replicate" + ("" if found.n == 1 else "s")
-    amount = f"{telling.amount(found.mean or 0.0)} {telling.unit}".strip()
+    amount = telling.size(found.mean or 0.0)
     if found.interval is None:
-        return f"{amount} ({count}, no interval)"
-    low, high = telling.amount(found.interval.low), telling.amount(found.interval.high)
-    return f"{amount} ({100 * found.interval.confidence:g}% interval {low} to {high}, {count})"
+        return f"{amount} ({_count(found.n)}, no interval)"
+    return f"{amount} ({100 * found.interval.confidence:g}% interval {_range(telling, found.interval)}, {_count(found.n)})"
 
 
-def _slope(telling: Telling, slope: Estimate | None) -> str:
+def _range(telling: Telling, interval: Interval) -> str:
+    return f"{telling.amount(interval.low)} to {telling.amount(interval.high)}"
+
+
+def _count(n: int) -> str:
+    return f"{n} replicate" + ("" if n == 1 else "s")
+
+
+def _slope(telling: Telling, found: Estimate, slope: Estimate | None) -> str:
     axis = "layers" if telling.slope_axis == NUM_LAYERS else telling.slope_axis.rsplit(".", maxsplit=1)[-1]
     if slope is None or slope.mean is None:
         return ""
@@ -104,8 +132,59 @@ def _slope(telling: Telling, slope: Estimate | None) -> str:
         return f", with no change shown as {axis} double"
     if slope.verdict not in (GROWS, SHRINKS):
         return ""
-    verb = "growing" if slope.verdict == GROWS else "shrinking"
-    return f", {verb} by {telling.amount(slope.mean, signed=False)} {telling.unit} with each doubling of {axis}"
+    grows = slope.verdict == GROWS
+    change = f"{'growing' if grows else 'shrinking'} by {telling.size(slope.mean, signed=False)} with each doubling of {axis}"
+    if not found.verdict.startswith("harms"):
+        return f", {change}"
+    # Of a difference below zero, growing is good news: say so, or it reads as the opposite.
+    return f", the difference {change}, so that the harm {'lessens' if grows else 'deepens'}"
+
+
+def _several(telling: Telling, start: str, overall: Sequence[Estimate], slope_of: Mapping[Scalar, Estimate]) -> str:
+    """Tell several arms, a clause each; what they share is said once."""
+    against = f"against {_named(telling, telling.reference)}"
+    seen = [found for found in overall if found.mean is not None]
+    refusals = {found.reason if found.verdict == NO_VERDICT else "" for found in seen}
+    refused = refusals.pop() if len(refusals) == 1 else ""
+    intervals = {(found.interval.confidence, found.n) if found.interval else None for found in seen}
+    shared = intervals.pop() if len(intervals) == 1 else None
+    clauses = "; ".join(
+        _clause(telling, found, slope_of.get(found.level), refused=bool(refused), alone=shared is None) for found in overall
+    )
+    told = f"{start}, there is no verdict ({refused}): {against}, {clauses}" if refused else f"{start}, {against}, {clauses}"
+    if not seen:
+        return f"{told}."
+    how = f", with its {100 * shared[0]:g}% interval from {_count(shared[1])}" if shared else ""
+    return f"{told}; each figure is {_estimand(telling)}{how}."
+
+
+def _clause(telling: Telling, found: Estimate, slope: Estimate | None, *, refused: bool, alone: bool) -> str:
+    """Tell one of several arms. `refused`: the sentence has said already why none has a verdict. `alone`: count and level here."""
+    name = _named(telling, found.level)
+    if found.verdict == UNMEASURED or found.mean is None:
+        return f"{name} is unmeasured ({found.reason})"
+    short = f"{telling.size(found.mean)} ({_range(telling, found.interval)})" if found.interval else telling.size(found.mean)
+    figures = _figures(telling, found) if alone and not refused else short
+    if found.verdict == NO_VERDICT:
+        return f"{name} {figures}" if refused else f"{name} has no verdict ({found.reason}): {figures}"
+    if is_undetermined(found.verdict):
+        return f"{name} is {found.verdict} ({found.reason.removesuffix(TODAY)}): {figures}"
+    if found.verdict in (EQUIVALENT, EQUIVALENT_NOT_ZERO):
+        bound = telling.size(telling.smallest_effect, signed=False)
+        return f"{name} is {found.verdict} (within {bound} either way): {figures}"
+    change = _slope(telling, found, slope) if slope and slope.verdict != NO_CHANGE else ""
+    return f"{name} {found.verdict}: {figures}{change}"
+
+
+def _named(telling: Telling, level: Scalar) -> str:
+    """Name a level where several are compared: `identity`, `no shortcut`, `the shortcut`, `width 32`."""
+    if telling.noun and _is_absent(level):
+        return f"no {telling.noun}"
+    if telling.noun and level is True:
+        return f"the {telling.noun}"
+    if isinstance(level, str) and level != telling.reference:
+        return level
+    return f"{telling.noun} {written(level)}".strip()
 
 
 def _estimand(telling: Telling) -> str:

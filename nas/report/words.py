@@ -120,8 +120,8 @@ def tone(verdict: str) -> str:
 
 
 def level_text(level: Scalar) -> str:
-    """Write a level of the factor."""
-    return write(level)
+    """Write a decided value for people: numbers to five digits."""
+    return f"{level:.5g}" if isinstance(level, float) else write(level)
 
 
 def short_names(paths: Iterable[str]) -> Mapping[str, str]:
