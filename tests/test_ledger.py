@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import optuna
@@ -134,3 +135,37 @@ def test_an_unreachable_ledger_is_said_in_words(tmp_path: Path) -> None:
     (tmp_path / "optuna.db").write_text("this is no database, however long it is made to look like one " * 20)
     with pytest.raises(StudyError, match="cannot open the ledger sqlite"):
         open_storage(f"sqlite:///{tmp_path / 'optuna.db'}")
+
+
+def test_workers_that_claim_at_the_same_moment_never_share_a_trial(ledger: Ledger) -> None:
+    ledger.ensure(slots(60))
+    url = str(ledger.storage._backend.url)  # type: ignore[attr-defined]
+    claimed: list[int] = []
+
+    def work() -> None:
+        own = Ledger(open_storage(url), "study")
+        while (trial := own.claim()) is not None:
+            claimed.append(trial.number)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed) == list(range(60))
+
+
+def test_trials_that_are_queued_at_the_same_moment_get_numbers_of_their_own(ledger: Ledger) -> None:
+    url = str(ledger.storage._backend.url)  # type: ignore[attr-defined]
+
+    def work(start: int) -> None:
+        own = Ledger(open_storage(url), "study")
+        for slot in slots(60)[start : start + 10]:
+            own.queue(slot, {})
+
+    threads = [threading.Thread(target=work, args=(start,)) for start in range(0, 60, 10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(record.number for record in ledger.records()) == list(range(60))

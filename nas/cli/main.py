@@ -18,6 +18,8 @@ COMMANDS = {
     "show": "Show one architecture: diagram, formula, parameters, MACs.",
     "studies": "List the studies of a store and how far they got.",
     "report": "Write the report of a study again from the records.",
+    "effects": "Say what a choice is worth, from a CSV table of results.",
+    "selfcheck": "Check the estimator on data whose truth is known.",
     "ui": "Open the MLflow UI on the store.",
     "plugins": "List the registered plugins, or show one.",
     "sync": "Bring MLflow up to the ledger, after it was away.",

@@ -148,23 +148,19 @@ def _several(telling: Telling, start: str, overall: Sequence[Estimate], slope_of
     refused = refusals.pop() if len(refusals) == 1 else ""
     intervals = {(found.interval.confidence, found.n) if found.interval else None for found in seen}
     shared = intervals.pop() if len(intervals) == 1 else None
-    clauses = "; ".join(
-        _clause(telling, found, slope_of.get(found.level), refused=bool(refused), alone=shared is None) for found in overall
-    )
+    brief = bool(shared or refused)
+    clauses = "; ".join(_clause(telling, f, slope_of.get(f.level), brief=brief, refused=bool(refused)) for f in overall)
     told = f"{start}, there is no verdict ({refused}): {against}, {clauses}" if refused else f"{start}, {against}, {clauses}"
-    if not seen:
-        return f"{told}."
-    how = f", with its {100 * shared[0]:g}% interval from {_count(shared[1])}" if shared else ""
-    return f"{told}; each figure is {_estimand(telling)}{how}."
+    with_interval = f" and its {100 * shared[0]:g}% interval from {_count(shared[1])}" if shared else ""
+    return f"{told}; each {_estimand(telling, with_interval)}." if seen else f"{told}."
 
 
-def _clause(telling: Telling, found: Estimate, slope: Estimate | None, *, refused: bool, alone: bool) -> str:
-    """Tell one of several arms. `refused`: the sentence has said already why none has a verdict. `alone`: count and level here."""
+def _clause(telling: Telling, found: Estimate, slope: Estimate | None, *, brief: bool, refused: bool) -> str:
+    """Tell one of several arms; the sentence says for all, where `brief`, the number of replicates and, where `refused`, the reason."""
     name = _named(telling, found.level)
     if found.verdict == UNMEASURED or found.mean is None:
         return f"{name} is unmeasured ({found.reason})"
-    short = f"{telling.size(found.mean)} ({_range(telling, found.interval)})" if found.interval else telling.size(found.mean)
-    figures = _figures(telling, found) if alone and not refused else short
+    figures = _margin(telling, found) if brief else _figures(telling, found)
     if found.verdict == NO_VERDICT:
         return f"{name} {figures}" if refused else f"{name} has no verdict ({found.reason}): {figures}"
     if is_undetermined(found.verdict):
@@ -174,6 +170,13 @@ def _clause(telling: Telling, found: Estimate, slope: Estimate | None, *, refuse
         return f"{name} is {found.verdict} (within {bound} either way): {figures}"
     change = _slope(telling, found, slope) if slope and slope.verdict != NO_CHANGE else ""
     return f"{name} {found.verdict}: {figures}{change}"
+
+
+def _margin(telling: Telling, found: Estimate) -> str:
+    """Write mean and half the interval's width, which say the same in less room: +2.25 ± 0.40 points."""
+    mean = telling.amount(found.mean or 0.0)
+    margin = f" ± {telling.amount((found.interval.high - found.interval.low) / 2, signed=False)}" if found.interval else ""
+    return f"{mean}{margin} {telling.unit}".strip()
 
 
 def _named(telling: Telling, level: Scalar) -> str:
@@ -187,12 +190,10 @@ def _named(telling: Telling, level: Scalar) -> str:
     return f"{telling.noun} {written(level)}".strip()
 
 
-def _estimand(telling: Telling) -> str:
-    how = (
-        "the mean difference of a search's own trials"
-        if telling.from_search
-        else ("the mean paired difference at an equal, fixed training budget")
-    )
+def _estimand(telling: Telling, with_interval: str = "") -> str:
+    how = f"the mean paired difference{with_interval} at an equal, fixed training budget"
+    if telling.from_search:
+        how = "the mean difference of a search's own trials"
     if len(telling.at) == 1:
         return how + (f" at {_cells(telling)}" if telling.by else "")
     weighing = "averaged evenly over" if telling.equal_weights else "averaged by the declared weights over"

@@ -123,7 +123,6 @@ def _arm(scene: Scene, level: Any) -> Mapping[str, Any]:
 
 
 def _estimate(unit: Unit, title: str, estimate: Estimate) -> Mapping[str, str]:
-    more = estimate.replicates_to_decide
     share = f"{estimate.interval.confidence * 100:.4g}" if estimate.interval else ""
     checks = [f"Holm p\xa0{p_text(estimate.p_holm)}", f"sign\u2011flip\xa0{p_text(estimate.p_sign_flip)}", f"n\xa0{estimate.n}"]
     return {
@@ -134,8 +133,7 @@ def _estimate(unit: Unit, title: str, estimate: Estimate) -> Mapping[str, str]:
         "checks": ", ".join(checks),
         "verdict": estimate.verdict or "no verdict",
         "tone": tone(estimate.verdict),
-        "reason": estimate.reason,
-        "to_decide": f"{more} replicates would decide it" if more and str(more) not in estimate.reason else "",
+        "reason": estimate.reason,  # says what would decide, too
     }
 
 

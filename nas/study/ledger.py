@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import optuna
+import sqlalchemy
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.errors import StudyError
@@ -55,9 +56,29 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
                 heartbeat_interval=HEARTBEAT_S,
                 grace_period=GRACE_S,
             )
+        if sqlite:
+            _serialise(database.engine)
         return optuna.storages.get_storage(database)
     except Exception as error:  # SQLAlchemy, the driver and Optuna each raise their own
         raise StudyError(f"cannot open the ledger {url}: {error}") from error
+
+
+def _serialise(engine: sqlalchemy.Engine) -> None:
+    """Take SQLite's write lock at the start of every transaction.
+
+    Optuna reads a trial's state `for update`, which SQLite ignores, and by default Python starts a transaction only at the
+    first write: two workers could both read "waiting" and both claim the trial (seen; a test shows it).
+    """
+    engine.dispose()  # connections from before would not know
+
+    def no_implicit_transactions(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+
+    def begin_immediately(connection: sqlalchemy.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    sqlalchemy.event.listen(engine, "connect", no_implicit_transactions)
+    sqlalchemy.event.listen(engine, "begin", begin_immediately)
 
 
 @contextmanager
@@ -158,16 +179,13 @@ class Ledger:
         """Record an outcome and tell it to the sampler. A failed training is told at its failure score: it is an outcome."""
         trial.set_user_attr("configuration", configuration.to_dict())
         trial.set_user_attr("outcome", outcome.to_dict())
-        self._tell(trial._trial_id, outcome)
+        self._tell(trial, outcome)
 
-    def _tell(self, trial_id: int, outcome: Outcome) -> None:
+    def _tell(self, trial: Trial | int, outcome: Outcome) -> None:
         if outcome.status == "pruned":
-            self.study.tell(self._number(trial_id), state=TrialState.PRUNED)
+            self.study.tell(trial, state=TrialState.PRUNED)
         else:
-            self.study.tell(self._number(trial_id), outcome.score)
-
-    def _number(self, trial_id: int) -> int:
-        return self.storage.get_trial_number_from_id(trial_id)
+            self.study.tell(trial, outcome.score)
 
     def fail(self, trial: Trial, end: str, message: str = "") -> None:
         """Close a trial without an outcome: `invalid` (breaks a constraint), `broken` or `interrupted`."""
@@ -201,7 +219,7 @@ class Ledger:
                 continue
             closed += 1
             if "outcome" in frozen.user_attrs:
-                self._tell(frozen._trial_id, Outcome.from_dict(frozen.user_attrs["outcome"]))
+                self._tell(frozen.number, Outcome.from_dict(frozen.user_attrs["outcome"]))
                 continue
             self.storage.set_trial_user_attr(frozen._trial_id, "end", "interrupted")
             self.study.tell(frozen.number, state=TrialState.FAIL)
