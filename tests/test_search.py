@@ -181,7 +181,7 @@ class OneLayer(Block):
     )
     (tmp_path / "mine.yaml").write_text(
         "architecture: {staged: {widths: [4], depth: {int: [1, 2]}, block: {one_layer: {kernel_size: {choices: [1, 3]}}}}}\n"
-        "train: {epochs: 1}\nsearch: {trials: 3, workers: 1}\n"
+        "train: {epochs: 4, batch_size: 32}\nsearch: {trials: 3, workers: 1}\n"
     )
     done = nas_command("search", "mine.yaml", "--json")
     assert done.returncode == 0, done.stderr

@@ -76,6 +76,8 @@ def show_result(result: object, console: Console) -> None:
     console.print()
     if result.record.best(1):
         console.print(best_table(result.record))
+    elif failed := [t.outcome.failure for t in result.record.search if t.outcome and t.outcome.failure]:
+        console.print(f"No trial of the search learned anything; the last one: {failed[-1]}", highlight=False)
     if result.effects:
         metric = result.record.plan.metric if result.record.plan else result.record.objective
         console.print(effects_table(result.effects, unit=Unit.of(metric)))

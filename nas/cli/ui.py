@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -36,4 +38,14 @@ def command(store: Path | None, port: int) -> None:
     arguments = ["server", "--backend-store-uri", uri, "--default-artifact-root", artifacts, "--host", "127.0.0.1", "--port", str(port)]
     # -P: the current directory may hold a folder `mlflow`, which must not be taken for the package.
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    sys.exit(subprocess.call([sys.executable, "-P", "-m", "mlflow", *arguments, "--workers", "1"], env=environment))
+    command = [sys.executable, "-P", "-m", "mlflow", *arguments, "--workers", "1"]
+    # The server starts processes of its own; in a group together, all of them end with this command, however it ends.
+    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        sys.exit(server.wait())
+    except KeyboardInterrupt:
+        sys.exit(0)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
