@@ -17,17 +17,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nas.api import build, load_space
     from nas.errors import NasError, PluginError, SpaceError, StudyError, UserError
+    from nas.measuring.from_table import effects
     from nas.workflow import StudyResult, measure, search
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "build": "nas.api", "load_space": "nas.api", "search": "nas.workflow", "measure": "nas.workflow",
-    "StudyResult": "nas.workflow", "NasError": "nas.errors", "PluginError": "nas.errors", "SpaceError": "nas.errors",
+    "StudyResult": "nas.workflow", "effects": "nas.measuring.from_table", "NasError": "nas.errors", "PluginError": "nas.errors", "SpaceError": "nas.errors",
     "StudyError": "nas.errors", "UserError": "nas.errors",
 }  # fmt: skip
 
-__all__ = ["NasError", "PluginError", "SpaceError", "StudyError", "StudyResult", "UserError", "build", "load_space", "measure", "search"]
+__all__ = [
+    "NasError", "PluginError", "SpaceError", "StudyError", "StudyResult", "UserError",
+    "build", "effects", "load_space", "measure", "search",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

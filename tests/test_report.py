@@ -393,6 +393,15 @@ def test_few_replicates_are_given_no_verdict_and_the_reason() -> None:
     assert "helps" not in text
 
 
+def test_a_card_says_once_what_would_decide() -> None:
+    record = fake_record()
+    effects = fake_effects(record)
+    reason = "24 replicates would decide it at today's mean and spread"
+    open_one = replace(effects.overall[0], verdict="undetermined", reason=reason, replicates_to_decide=24)
+    text = Page(render(record, effects=replace(effects, overall=(open_one, *effects.overall[1:])))).sections["verdict"]
+    assert text.count("would decide") == 1
+
+
 def test_a_measurement_under_way_is_called_so() -> None:
     record = fake_record()
     waiting = replace(record.measured[0], number=999, state="waiting", outcome=None)

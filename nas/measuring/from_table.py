@@ -45,8 +45,8 @@ def effects(
     unit = unit_of(results, maximize=maximize) if unit is None else unit
     if unit == "points" and smallest_effect >= 1:
         raise UserError(
-            f"{table}: smallest effect {smallest_effect:g} cannot be reached where values lie between 0 and 1; it is in the unit of "
-            f"the values: for {smallest_effect:g} points give {smallest_effect / 100:g}"
+            f"smallest effect: {smallest_effect:g} cannot be reached, as the values in {table} lie between 0 and 1; give it in their "
+            "unit, in which 0.01 is one point"
         )
     try:
         return estimate(
@@ -62,6 +62,8 @@ def effects(
             unit=unit,
         )
     except UserError as error:
+        if str(error).startswith("smallest_effect"):
+            raise
         raise UserError(f"{table}: {str(error).removeprefix('effects: ')}") from None
 
 

@@ -167,7 +167,7 @@ def _clause(telling: Telling, found: Estimate, slope: Estimate | None, *, brief:
         return f"{name} is {found.verdict} ({found.reason.removesuffix(TODAY)}): {figures}"
     if found.verdict in (EQUIVALENT, EQUIVALENT_NOT_ZERO):
         bound = telling.size(telling.smallest_effect, signed=False)
-        return f"{name} is {found.verdict} (within {bound} either way): {figures}"
+        return f"{name} is {found.verdict} (within ±{bound}): {figures}"
     change = _slope(telling, found, slope) if slope and slope.verdict != NO_CHANGE else ""
     return f"{name} {found.verdict}: {figures}{change}"
 

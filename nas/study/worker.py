@@ -38,6 +38,7 @@ Emit = Callable[[Mapping[str, Any]], None]
 """Where a worker says what happens: one mapping an event, `{"event": "finished", "ledger": …, "trial": …}`."""
 
 MAX_INVALID = 1000
+WAIT_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Desk:
     space: Space
     plugins: tuple[str, ...]
     deadline: float | None
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether only the clock ends the queue, so that an empty one is about to be filled again."""
+        return self.deadline is not None and self.space.search.trials is None
 
     @property
     def metric(self) -> str:
@@ -63,6 +69,9 @@ def work(storage_url: str, names: Sequence[str], *, emit: Emit, plugins: Sequenc
     for desk in desks:
         while desk.deadline is None or time.time() < desk.deadline:
             trial = desk.ledger.claim()
+            if trial is None and desk.is_open_ended:
+                time.sleep(WAIT_S)
+                continue
             if trial is None:
                 break
             with _Heartbeat(desk.ledger, trial):
