@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from nas.cli.options import json_option, plugins_option, print_json, space_argument
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from nas.space import Space, Template
+    from nas.study.preview import Preview
+    from nas.values.domains import Scalar
 
 
 @click.command("check")
 @space_argument
 @plugins_option
-@click.option("--samples", type=click.IntRange(1), default=32, show_default=True, help="Architectures to sample and build.")
+@click.option("--samples", type=click.IntRange(1), default=32, show_default=True, help="Architectures to draw at random and build.")
 @json_option
 def command(space: str, plugins: tuple[str, ...], samples: int, as_json: bool) -> None:
     """Parse and validate SPACE, build samples of it without training, and say what a run would take.
@@ -23,46 +30,160 @@ def command(space: str, plugins: tuple[str, ...], samples: int, as_json: bool) -
     Example:
       nas check search_spaces/residual.yaml
     """
+    from rich.console import Console
+
     from nas.api import load_space
     from nas.study.preview import preview
 
     loaded = load_space(space, plugins=plugins)
+    console = Console(highlight=False)
+    if not as_json:
+        console.print(_tree(loaded))
     seen = preview(loaded, samples=samples)
     if as_json:
-        print_json(seen.to_dict())
+        print_json({"name": loaded.name, "key": loaded.key, "decisions": _decisions(loaded), **seen.to_dict()})
         return
-    console = Console(highlight=False)
-    table = Table("decision", "values", "exists where", box=None, pad_edge=False)
-    for placed in loaded.placed:
-        under = " and ".join(f"{path.rpartition('.')[2]} = {label}" for path, label in placed.under)
-        table.add_row(placed.decision.path, str(placed.decision.domain), under or "always")
-    console.print(table)
+    console.print()
     for line in sentences(seen):
-        console.print(line, soft_wrap=True)
+        console.print(textwrap.fill(line, console.width, initial_indent="- ", subsequent_indent="  "), markup=False)
 
 
-def sentences(seen: Any) -> list[str]:
+def sentences(seen: Preview) -> list[str]:
     """Say what was seen of a space, in sentences."""
-    size = "infinitely many configurations" if seen.size is None else f"{seen.size:,} configurations"
-    architectures = "infinitely many" if seen.architectures is None else f"{seen.architectures:,}"
     lines = [
-        f"The space holds {architectures} architectures and {size}.",
-        f"Of {seen.samples} samples every one was built: {_range(seen.parameters)} parameters, {_range(seen.macs)} MACs, "
+        f"The space holds {_count(seen.architectures, 'architecture')} and {_count(seen.size, 'configuration')}.",
+        f"{_count(seen.samples, 'sample')} built: {_range(seen.parameters)} parameters, {_range(seen.macs)} MACs, "
         f"{_range(seen.num_layers)} layers.",
     ]
     if seen.constraints:
-        lines.append(f"{seen.violating:.0%} of the samples break the constraints ({', '.join(seen.constraints)}).")
+        lines.append(_violation(seen))
+    if seen.minutes is None:
+        return [*lines, "Nothing can be trained: `input:` stands in for the data. Name a data set under `data:` to search."]
     lines.append(f"The search trains {seen.planned_search or 'as many as fit into its minutes'}.")
-    if seen.planned_measure:
-        lines.append(
-            f"The measurement trains {seen.planned_measure}: {seen.replicates} replicates of every arm at every depth. "
-            f"It detects an effect of {seen.detectable:.2f} standard deviations of the differences with power .8."
-        )
+    if seen.replicates is not None:
+        lines += _measurement(seen)
+    lines.append(f"On this machine that takes {_duration(seen.minutes)} with {_count(seen.workers, 'worker')}, pruning left out.")
+    return lines
+
+
+def _violation(seen: Preview) -> str:
+    told = " and ".join(seen.constraints)
+    if seen.violating == 0:
+        return f"Every random sample keeps the constraints: {told}."
+    if seen.violating == 1:
+        return f"Every random sample breaks the constraints: {told}. A search would find nothing to train; loosen them."
+    return f"{seen.violating:.0%} of the random samples break the constraints: {told}. A search draws those anew."
+
+
+def _measurement(seen: Preview) -> list[str]:
+    cells = seen.planned_measure // (seen.replicates or 1) // seen.arms
+    design = f"{_count(seen.replicates, 'replicate')} × {seen.arms} arms" + (f" × {cells} cells of `by`" if cells > 1 else "")
+    lines = [f"The measurement trains {seen.planned_measure:,}: {design}."]
+    if seen.detectable is not None:
+        lines.append(f"It finds an effect of {seen.detectable:.2f} standard deviations of the differences with power .8.")
     if seen.replicates is not None and seen.replicates < 6:
         lines.append("With fewer than 6 replicates there is no verdict.")
-    lines.append(f"On this machine that takes about {seen.minutes:.1f} minutes with {seen.workers} workers, pruning left out.")
     return lines
+
+
+def _tree(space: Space) -> Tree:
+    """Draw what is decided: every decision in its place, with its values and its role in the measurement."""
+    from rich.markup import escape
+    from rich.tree import Tree
+
+    from nas.space import Decision
+
+    roles, told = _roles(space), set[str]()
+
+    def grow(branch: Tree, name: str, template: Template) -> None:
+        if isinstance(template, Decision):
+            text = f"{escape(name)}: " + (f"shared as {template.path}, " if template.path.startswith("shared.") else "")
+            again = template.path in told
+            told.add(template.path)
+            text += "decided above" if again else escape(str(template.domain))
+            role = roles.get(template.path)
+            inner = branch.add(text + (f"  [bold]← {escape(role)}[/bold]" if role and not again else ""))
+            for label, option in template.labelled():
+                if not again:
+                    within(inner, f"{label}", option)
+        else:
+            within(branch, name, template)
+
+    def within(branch: Tree, name: str, template: Template) -> None:
+        """Add a template that is no decision, as far as it has decisions inside; a lone chain of names stays on one line."""
+        inside = [(n, t) for n, t in _inner(template) if _decides(t)]
+        if len(inside) == 1:
+            grow(branch, f"{name}.{inside[0][0]}", inside[0][1])
+        elif inside:
+            inner = branch.add(escape(name))
+            for part, child in inside:
+                grow(inner, part, child)
+
+    root = Tree(f"[bold]{escape(space.name)}[/bold]  (study {escape(space.name)}-{space.key})")
+    for section, template in space.roots.items():
+        if _decides(template):
+            name = section if isinstance(template, Decision) or section == "train" else f"{section}: {template.name}"  # type: ignore[union-attr]  # a section is a decision or a plugin
+            grow(root, name, template)
+    if not space.decisions:
+        root.add("nothing varies: one configuration")
+    return root
+
+
+def _inner(template: Template) -> list[tuple[str, Template]]:
+    from nas.space import ListTemplate, NodeTemplate
+
+    if isinstance(template, NodeTemplate):
+        return [(f"{name}.{inner.name}" if isinstance(inner, NodeTemplate) else name, inner) for name, inner in template.parameters]
+    return [(str(i), item) for i, item in enumerate(template.items)] if isinstance(template, ListTemplate) else []
+
+
+def _decides(template: Template) -> bool:
+    from nas.space.templates import decisions_in
+
+    return any(True for _ in decisions_in(template))
+
+
+def _roles(space: Space) -> Mapping[str, str]:
+    from nas.values.domains import written
+
+    options = space.measure
+    if options is None:
+        return {}
+    arms = ", ".join(written(level) for level in options.levels)
+    return {
+        options.factor: f"measured: {arms} against {written(options.reference)}",
+        **{path: f"at each of {', '.join(written(value) for value in values)}" for path, values in options.by},
+        **{path: f"held at {written(value)}" for path, value in options.hold},
+    }
+
+
+def _decisions(space: Space) -> list[dict[str, Any]]:
+    """Return every decision as plain data: its path, its values, and the choices under which it exists."""
+    from nas.space.templates import document_of
+
+    under: dict[str, list[dict[str, Scalar]]] = {}
+    for placed in space.placed:
+        under.setdefault(placed.decision.path, []).append(dict(placed.under))
+    return [
+        {"path": path, **document_of(decision, path)[path], "under": [] if {} in under[path] else under[path]}
+        for path, decision in space.decisions.items()
+    ]
+
+
+def _count(count: int | None, noun: str) -> str:
+    if count is None:
+        return f"infinitely many {noun}s"
+    number = f"{count:,}" if count < 10**12 else f"{count:.1e}"
+    return f"{number} {noun}" + ("" if count == 1 else "s")
 
 
 def _range(ends: tuple[int, int]) -> str:
     return f"{ends[0]:,}" if ends[0] == ends[1] else f"{ends[0]:,} to {ends[1]:,}"
+
+
+def _duration(minutes: float) -> str:
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 120:
+        return f"about {minutes:.0f} minutes"
+    return f"about {minutes / 60:.0f} hours" if minutes < 48 * 60 else f"about {minutes / 1440:.0f} days"

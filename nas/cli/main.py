@@ -14,6 +14,7 @@ from nas.errors import NasError, UserError
 COMMANDS = {
     "search": "Search a space, measure its factor, report the verdict.",
     "measure": "Measure the factor of a space, without searching.",
+    "ablate": "Change each decision of one architecture, one at a time.",
     "check": "Explain a space and build samples of it, without training.",
     "show": "Show one architecture: diagram, formula, parameters, MACs.",
     "studies": "List the studies of a store and how far they got.",

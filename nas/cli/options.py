@@ -47,6 +47,12 @@ def set_option(function: F) -> F:
     return click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", callback=_pairs, help=text)(function)
 
 
+def reference_option(function: F) -> F:
+    """`--reference PATH=VALUE`, any number of times."""
+    text = "Change this decision to this level only; without it, to each other level."
+    return click.option("--reference", "references", multiple=True, metavar="PATH=VALUE", callback=_pairs, help=text)(function)
+
+
 def _pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     pairs = {}
     for value in values:

@@ -35,9 +35,11 @@ class _Counts:
 
     def read(self, study: Study) -> dict[str, tuple[int, int]]:
         record = study.record()
-        counts = {"search": (sum(t.state in TOLD for t in record.search), record.planned_search)}
+        counts = {}
+        if not record.changes:
+            counts["search"] = (sum(t.state in TOLD for t in record.search), record.planned_search)
         if record.plan:
-            counts["measure"] = (sum(t.state in TOLD for t in record.measured), study.planned_measure)
+            counts["ablate" if record.changes else "measure"] = (sum(t.state in TOLD for t in record.measured), study.planned_measure)
         if self.done_at_start < 0:
             self.done_at_start = sum(done for done, _ in counts.values())
         return counts
@@ -85,8 +87,9 @@ class _Bars(_Counts):
             _announce(self.bar.console, study)
             self.bar.remove_task(self.waiting)
             self.waiting = None
-        self.bar.update(self.tasks["search"], news=_best(study))
-        self.bar.update(list(self.tasks.values())[-1], news=self.left(counts) if "measure" in self.tasks else _best(study))
+        if "search" in self.tasks:
+            self.bar.update(self.tasks["search"], news=_best(study))
+        self.bar.update(list(self.tasks.values())[-1], news=self.left(counts) if list(counts) != ["search"] else _best(study))
 
 
 def _announce(console: Console, study: Study) -> None:

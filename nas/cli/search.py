@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -47,7 +48,9 @@ def summary(result: object) -> dict[str, object]:
 
     assert isinstance(result, StudyResult)
     record = result.record
+    changes = [{"level": c.level, **asdict(c)} for c in record.changes]
     return {
+        **({"changes": changes, "left_out": record.left_out} if changes else {}),
         "study": record.title,
         "told_trials": sum(t.state in ("complete", "pruned", "failed") for t in record.search),
         "measured_trainings": sum(t.state in ("complete", "failed") for t in record.measured),
@@ -68,6 +71,7 @@ def summary(result: object) -> dict[str, object]:
 
 def show_result(result: object, console: Console) -> None:
     """Print the tables, the verdict and where to look next."""
+    from nas.report.ablation import remarks, text_table
     from nas.report.text import best_table, effects_table, verdict_text
     from nas.report.words import Unit
     from nas.workflow import StudyResult
@@ -78,7 +82,12 @@ def show_result(result: object, console: Console) -> None:
         console.print(best_table(result.record))
     elif failed := [t.outcome.failure for t in result.record.search if t.outcome and t.outcome.failure]:
         console.print(f"No trial of the search learned anything; the last one: {failed[-1]}", highlight=False)
-    if result.effects:
+    if result.effects and result.record.changes:
+        console.print(text_table(result.record, result.effects))
+        console.print(result.effects.sentence, style="bold", markup=False, highlight=False)
+        for line in (*remarks(result.record), *result.effects.notes):
+            console.print(f"- {line}", style="dim", markup=False, highlight=False)
+    elif result.effects:
         metric = result.record.plan.metric if result.record.plan else result.record.objective
         console.print(effects_table(result.effects, unit=Unit.of(metric)))
         console.print(verdict_text(result.effects, unit=Unit.of(metric)))

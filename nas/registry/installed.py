@@ -43,8 +43,14 @@ def _load(entry: importlib.metadata.EntryPoint, name: str) -> types.ModuleType:
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        trace = "".join(traceback.format_exception(error)).rstrip()
-        raise PluginError(_told(entry, f"fails to import; mend or uninstall it.\n{trace}")) from error
+        raise PluginError(_told(entry, f"fails to import; mend or uninstall it.\n{_traceback(error)}")) from error
+
+
+def _traceback(error: BaseException) -> str:
+    """Write a traceback without the frames of the import itself."""
+    ours = (__file__, str(importlib.__file__))
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename not in ours and not f.filename.startswith("<frozen")]
+    return "".join(traceback.format_list(frames) + traceback.format_exception_only(error)).rstrip()
 
 
 def _told(entry: importlib.metadata.EntryPoint, what: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 
@@ -36,17 +37,22 @@ def _closure(file: Path, root: Path) -> tuple[Path, ...]:
 
 def _imported(file: Path, root: Path) -> Iterator[Path]:
     """Yield the files that a file's relative imports read, wherever they stand in it."""
+    for level, module, names in _relative_imports(file.read_bytes()):
+        # One dot is the file's own folder, each further one the folder above.
+        named = file.parents[level - 1].joinpath(*module.split("."))
+        if named == root or root in named.parents:
+            yield from _files_of(named, names)
+
+
+@cache
+def _relative_imports(source: bytes) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
+    """Return (dots, module, names) of each `from .module import names`; nothing for a source that Python cannot read."""
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = ast.parse(source)
     except (SyntaxError, ValueError):  # importing it says what is wrong
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            # One dot is the file's own folder, each further one the folder above.
-            folder = file.parents[node.level - 1]
-            named = folder.joinpath(*node.module.split(".")) if node.module else folder
-            if named == root or root in named.parents:
-                yield from _files_of(named, tuple(alias.name for alias in node.names))
+        return ()
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level)
+    return tuple((node.level, node.module or "", tuple(alias.name for alias in node.names)) for node in found)
 
 
 def _files_of(named: Path, names: tuple[str, ...]) -> Iterator[Path]:

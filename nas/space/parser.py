@@ -41,12 +41,14 @@ class Parser:
         """Parse a value of a declared type: a constant, a domain, a plugin node or a list."""
         if isinstance(tree, MappingTree) and (key := domain_key(tree)):
             return read_domain(self, key, tree, expected, path)
+        parsed = read_scalar(tree, expected) if isinstance(tree, ScalarTree) else None
         for member in members_of(expected):
             if isinstance(member, ListType) and isinstance(tree, SequenceTree):
                 return ListTemplate(tuple(self.value(item, member.item, f"{path}.{i}") for i, item in enumerate(tree.items)))
             if isinstance(member, PluginType) and not isinstance(tree, SequenceTree):
-                return self.node(tree, member.kind, path)
-        parsed = read_scalar(tree, expected) if isinstance(tree, ScalarTree) else None
+                named = isinstance(tree, ScalarTree) and tree.text in self.registry.names(member.kind)
+                if named or parsed is None:
+                    return self.node(tree, member.kind, path)
         if parsed is None:
             raise self.fail(f"must be {expected}, got {describe(tree)}{advice(tree, expected)}", tree, path)
         return parsed
@@ -81,9 +83,10 @@ class Parser:
     ) -> NodeTemplate:
         """Parse `parameter: value` pairs against declared parameters; what is not given gets its default.
 
-        `kind` is that of the plugin `name`, or equal to it for a section of the file.
+        `kind` is that of the plugin `name`, or the name of a section of the file.
         """
-        told = f"`{kind}:`" if kind == name else f"{kind} '{name}'"
+        plugin = kind in self.registry.kinds()
+        told = f"{kind} '{name}'" if plugin else f"`{kind}:`"
         known = {parameter.name: parameter for parameter in declared}
         for entry in tree or ():
             if entry.key not in known:
@@ -98,7 +101,7 @@ class Parser:
                 place = Where(self.file, tree.line if tree else line, inner)
                 raise SpaceError(f"must be given ({parameter.type}); {told} has no default for it", place)
             else:
-                owner = told if kind == name else f"{self.registry.find(kind, name).file}: {told}"
+                owner = f"{self.registry.find(kind, name).file}: {told}" if plugin else told
                 parsed = self.default(parameter, owner)
             parameters.append((parameter.name, parsed))
         return NodeTemplate(kind, name, tuple(parameters))

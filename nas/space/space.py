@@ -75,11 +75,8 @@ class Space:
         disk; plugins count by their sources. What differs between two identities is what makes two studies different.
         """
         used = {plugin for root in self.roots.values() for plugin in plugins_in(root)} - {("train", "train")}
-        sections: dict[str, Any] = {}
-        for name, root in self.roots.items():
-            sections |= document_of(root, name)
         return {
-            **sections,
+            **self._places(),
             "constraints": sorted(str(c) for c in self.constraints),
             "search": f"{self.search.direction} {self.search.objective}, {self.search.sampler}, {self.search.pruner}",
             "seed": self.seed,
@@ -100,14 +97,19 @@ class Space:
         decision = self.decisions.get(path)
         if decision is not None:
             return decision
-        told = "this" if where.path == path else f"'{shown(path)}'"
-        fixed: dict[str, Any] = {}
-        for name, root in self.roots.items():
-            fixed |= document_of(root, name)
-        if path in fixed:
-            raise SpaceError(f"{told} is no decision: the space fixes it; give it `{{choices: [...]}}` or a range there", where)
+        told = "" if where.path == path else f"'{shown(path)}' "
+        if path in self._places():
+            raise SpaceError(f"{told}is no decision: the space fixes it; give it `{{choices: [...]}}` or a range there", where)
         hint = nearest(path, self.decisions) if self.decisions else "; it has none: give a parameter `{choices: [...]}` or a range"
-        raise SpaceError(f"{told} is no decision of this space{hint}", where)
+        raise SpaceError(f"{told}is no decision of this space{hint}", where)
+
+    def _places(self) -> dict[str, Any]:
+        """Return what stands at each place of the sections that can hold decisions, as plain data."""
+        parts = {f"train.{name}": inner for name, inner in self.train.parameters}
+        found: dict[str, Any] = {}
+        for place, template in {"architecture": self.architecture, "data": self.data, **parts}.items():
+            found |= document_of(template, place)
+        return found
 
     def value_of(self, path: str, text: str, where: Where) -> Scalar:
         """Read `text` as a value of the decision `path`. Raises SpaceError, at `where`, if either does not fit."""

@@ -170,7 +170,7 @@ def _explain(error: yaml.MarkedYAMLError) -> str:
     if problem == "mapping values are not allowed here":
         return "a ':' does not fit here; check the indentation, quote the text, or look for a missing ':' above"
     if problem.startswith("expected <block end>"):
-        return "this does not fit what stands above it; check the indentation"
+        return "the indentation does not fit what stands above"
     if problem == "could not find expected ':'":
         return "a key without ':'; write `key: value`"
     if error.context and error.context_mark and error.problem_mark and error.context_mark.line != error.problem_mark.line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -72,9 +73,9 @@ class _Look:
     """One look at a space: draws, builds and times, each architecture once."""
 
     def __init__(self, space: Space, samples: int) -> None:
-        self.space, self.samples = space, samples
+        self.space, self.samples = space, samples if space.decisions else 1
         self.costs: dict[str, Cost] = {}
-        self.random = [sample(space, keyed_draw(space.seed, "preview", i)) for i in range(samples)]
+        self.random = [sample(space, keyed_draw(space.seed, "preview", i)) for i in range(self.samples)]
         self.drawn = [*self.random, *_covering(space, self.random)]
 
     def preview(self) -> Preview:
@@ -136,7 +137,7 @@ class _Look:
     def seconds(self, decided: Sample) -> float:
         """Estimate one training on one thread."""
         recipe = build_recipe(decided.configuration.train, self.space.registry)
-        examples = SHARES[0] * describe_data(self.space)["num_examples"]
+        examples: float = SHARES[0] * describe_data(self.space)["num_examples"]
         steps = recipe.epochs * math.ceil(examples / recipe.batch_size)
         return steps * self.cost(decided).num_layers * self.seconds_per_layer * EVALUATION
 
@@ -148,7 +149,7 @@ class _Look:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return max(_step_seconds(self.space, s.configuration) / self.cost(s).num_layers for s in chosen.values())
+            return statistics.fmean(_step_seconds(self.space, s.configuration) / self.cost(s).num_layers for s in chosen.values())
         finally:
             torch.set_num_threads(threads)
 
@@ -166,6 +167,7 @@ def _covering(space: Space, drawn: Sequence[Sample]) -> Iterator[Sample]:
 
 
 def _step_seconds(space: Space, configuration: Configuration) -> float:
+    """Time one optimizer step on random data, in seconds."""
     context = context_of(space, configuration)
     network = build(configuration.architecture, space.registry, context)
     recipe = build_recipe(configuration.train, space.registry)

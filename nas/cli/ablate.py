@@ -1,0 +1,54 @@
+"""Layer 6: `nas ablate`: each decision of one architecture changed alone, with intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from nas.cli.options import json_option, plugins_option, print_json, reference_option, set_option, storage_option, store_option
+from nas.cli.progress import progress
+from nas.cli.search import show_result, summary
+
+
+@click.command("ablate")
+@click.argument("study", metavar="STUDY|SPACE", required=False)
+@set_option
+@reference_option
+@click.option("--decision", "only", multiple=True, metavar="PATH", help="Change only this decision; any number of times.")
+@click.option("--replicates", type=click.IntRange(1), metavar="K", help="Seeds and splits; by default as in `measure:`, or 10.")
+@click.option("--smallest-effect", type=click.FloatRange(0, min_open=True), metavar="X",
+              help="The smallest effect that matters, a fraction; by default as in `measure:`, or 0.01.")  # fmt: skip
+@store_option
+@storage_option
+@plugins_option
+@click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
+@json_option
+def command(
+    study: str | None, settings: dict[str, str], references: dict[str, str], only: tuple[str, ...], replicates: int | None,
+    smallest_effect: float | None, store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Change each decision of one architecture alone, and measure what each change does.
+
+    The architecture is the best one of STUDY's search (by default of the study that ran last), or what stands first in the
+    file SPACE, with the decisions of `--set`. Every change and the unchanged architecture are trained on the same seeds and
+    splits; p-values are Holm-corrected over the whole table. Interrupt it at any time: the same command goes on.
+
+    \b
+    Example:
+      nas ablate residual-digits-9738de0a --reference architecture.staged.shortcut=none
+    """
+    console = Console(stderr=as_json)
+    with progress(console) as watch:
+        from nas import workflow  # seconds of imports, behind the first line of the display
+
+        result = workflow.ablate(
+            study, settings=settings, references=references, only=only, replicates=replicates, smallest_effect=smallest_effect,
+            store=store, storage=storage, plugins=plugins, workers=workers, watch=watch,
+        )  # fmt: skip
+    if as_json:
+        print_json(summary(result))
+    else:
+        show_result(result, console)
