@@ -31,7 +31,7 @@ def test_two_arms_start_with_bit_equal_shared_tensors(space_file: Path) -> None:
 
 
 def test_a_wrong_setting_names_the_nearest(space_file: Path) -> None:
-    with pytest.raises(nas.SpaceError, match="did you mean 'architecture.staged.depth'"):
+    with pytest.raises(nas.SpaceError, match=r"did you mean 'architecture\.staged\.depth'"):
         nas.build(space_file, {"architecture.staged.dept": 3})
 
 

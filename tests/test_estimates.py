@@ -50,9 +50,7 @@ def by_depth(differences, *, level="identity", reference=0.8, seed=0):
             base = reference + rng.gauss(0, 0.01)
             for arm, value in (("none", base), (level, base + difference)):
                 layers = LAYERS[depth]
-                results.append(
-                    Result(k, arm, (depth,), value, num_layers=layers, parameters=1000 * layers, macs=10**6 * layers)
-                )
+                results.append(Result(k, arm, (depth,), value, num_layers=layers, parameters=1000 * layers, macs=10**6 * layers))
     return results
 
 
@@ -205,8 +203,7 @@ def test_beta_is_a_t_of_slopes_within_replicates():
     found = shortcut(results, by=[DEPTH]).slopes[0]
     value = {(r.replicate, r.level, r.by[0]): r.value for r in results}
     slopes = [
-        np.polyfit(np.log2(list(LAYERS.values())), [value[k, "identity", d] - value[k, "none", d] for d in LAYERS], 1)[0]
-        for k in range(8)
+        np.polyfit(np.log2(list(LAYERS.values())), [value[k, "identity", d] - value[k, "none", d] for d in LAYERS], 1)[0] for k in range(8)
     ]
     by_hand = t_interval(slopes)
     assert (found.interval.low, found.interval.high) == (pytest.approx(by_hand.low), pytest.approx(by_hand.high))
@@ -453,9 +450,7 @@ def test_costs_and_correlation_stand_in_the_cells():
 
 
 def test_a_reference_that_is_not_there_names_the_levels():
-    with pytest.raises(
-        UserError, match=r"'non' is not among the levels of the results \(identity, none\); did you mean 'none'"
-    ):
+    with pytest.raises(UserError, match=r"'non' is not among the levels of the results \(identity, none\); did you mean 'none'"):
         shortcut(twins([0.1, 0.2]), reference="non")
 
 

@@ -47,9 +47,7 @@ def matched_width(target: int, *, cost: Callable[[int], int], low: int, high: in
         raise UserError(f"matched width: needs 0 < low <= high, got {low} and {high}")
     ends = cost(low), cost(high)
     if not ends[0] <= target <= ends[1]:
-        raise UserError(
-            f"matched width: widths {low} to {high} cost {ends[0]} to {ends[1]}, and the target is {target}; widen the range"
-        )
+        raise UserError(f"matched width: widths {low} to {high} cost {ends[0]} to {ends[1]}, and the target is {target}; widen the range")
     below, above = Match(low, ends[0], target), Match(high, ends[1], target)
     while above.width - below.width > 1:
         middle = (below.width + above.width) // 2
@@ -58,9 +56,7 @@ def matched_width(target: int, *, cost: Callable[[int], int], low: int, high: in
     return min(below, above, key=lambda match: abs(match.mismatch))
 
 
-def capacity_contrasts(
-    results: Sequence[Result], *, level: Scalar, references: Mapping[str, Scalar], **how: Any
-) -> dict[str, Effects]:
+def capacity_contrasts(results: Sequence[Result], *, level: Scalar, references: Mapping[str, Scalar], **how: Any) -> dict[str, Effects]:
     """Estimate one arm against each reference: `{"total": "none", "parameter-matched": "none, wider", ...}`.
 
     Each contrast is an estimate of its own with its own Holm family; what mismatch is left in parameters and MACs stands in

@@ -44,9 +44,7 @@ def plan_replicate(
     seed = derive(space.seed, "replicate", replicate)
     for draw in range(MAX_REDRAWS):
         chooser = keyed_draw(space.seed, "replicate", replicate, *([draw] if draw else []))
-        planned = tuple(
-            PlannedTraining(cell, sample(space, fixing(fixed, chooser)), seed) for cell, fixed in _cells(options, replicate)
-        )
+        planned = tuple(PlannedTraining(cell, sample(space, fixing(fixed, chooser)), seed) for cell, fixed in _cells(options, replicate))
         if all(fits(p.sample.configuration) for p in planned):
             return planned
     raise UserError(

@@ -109,9 +109,7 @@ def _shares(weights: Mapping[At, float] | None, at: Sequence[At]) -> Floats:
     if weights is None:
         return np.full(len(at), 1 / len(at))
     if set(weights) != set(at):
-        raise UserError(
-            f"weights: needs one for each cell {[list(cell) for cell in at]}; got {[list(cell) for cell in weights]}"
-        )
+        raise UserError(f"weights: needs one for each cell {[list(cell) for cell in at]}; got {[list(cell) for cell in weights]}")
     given = np.array([weights[cell] for cell in at], dtype=np.float64)
     if not np.isfinite(given).all() or (given < 0).any() or given.sum() == 0:
         raise UserError(f"weights: must be finite, 0 or more, and not all 0; got {given.tolist()}")

@@ -77,9 +77,7 @@ def judge(samples: Sequence[Sample], *, rules: Rules, num_simultaneous: int = 1)
     p_values = [float(_p_at(found, found.n)) for found in figures]
     family = _Family(figures, rules, num_simultaneous)
     corrected = holm(p_values)
-    return tuple(
-        _estimate(sample, figures[i], p_values[i], float(corrected[i]), family, index=i) for i, sample in enumerate(samples)
-    )
+    return tuple(_estimate(sample, figures[i], p_values[i], float(corrected[i]), family, index=i) for i, sample in enumerate(samples))
 
 
 def _figures(sample: Sample, rules: Rules) -> _Figures:

@@ -18,9 +18,7 @@ def notes(
     return tuple(_all(trainings, overall, slopes, why_no_slope, rules))
 
 
-def _all(
-    trainings: Trainings, overall: Sequence[Estimate], slopes: Sequence[Estimate], why_no_slope: str, rules: Rules
-) -> Iterator[str]:
+def _all(trainings: Trainings, overall: Sequence[Estimate], slopes: Sequence[Estimate], why_no_slope: str, rules: Rules) -> Iterator[str]:
     if rules.from_search:
         yield f"The results come from a search: {EXPLORATORY}."
     yield from _missing(trainings, overall, has_slope=bool(slopes))

@@ -188,9 +188,7 @@ def bootstraps(num: int, rng: np.random.Generator) -> Iterator[Figure]:
         yield _figure("mean covered by percentile bootstrap", f"{k} values", found[1], told - 0.02, told + 0.02)
 
 
-def draw(
-    rng: np.random.Generator, num: int, *, num_replicates: int, noise: str, gains: tuple[float, ...] = (0.0,) * len(DEPTHS)
-) -> Floats:
+def draw(rng: np.random.Generator, num: int, *, num_replicates: int, noise: str, gains: tuple[float, ...] = (0.0,) * len(DEPTHS)) -> Floats:
     """Draw differences of METHOD §9: (num, replicates, depths).
 
     A gain a depth, and in each replicate a common shift and a slope in log2 depth, both of the differences, and noise.
