@@ -25,7 +25,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "build": "nas.api", "load_space": "nas.api", "search": "nas.workflow", "measure": "nas.workflow",
     "StudyResult": "nas.workflow", "effects": "nas.measuring.from_table",
-    "NasError": "nas.errors", "PluginError": "nas.errors", "SpaceError": "nas.errors", "StudyError": "nas.errors", "UserError": "nas.errors",
+    "NasError": "nas.errors", "PluginError": "nas.errors", "SpaceError": "nas.errors", "StudyError": "nas.errors",
+    "UserError": "nas.errors",
 }  # fmt: skip
 
 __all__ = [
