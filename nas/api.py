@@ -27,7 +27,7 @@ def decide(space: Space, settings: Mapping[str, Scalar] | None = None) -> Sample
     """Decide a space: `settings` where given, what stands first elsewhere. Raises SpaceError for a wrong path or value."""
     fixed = space.with_settings({path: str(value) for path, value in (settings or {}).items()})
     decided = sample(space, fixing(fixed, first_choice))
-    refuse_unused(fixed, decided)
+    refuse_unused(fixed, decided, space)
     return decided
 
 

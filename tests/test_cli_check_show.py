@@ -230,9 +230,18 @@ def test_an_architecture_that_cannot_be_built_is_told_with_its_decisions(nas: Na
     write(tmp_path, f"architecture: {{staged: {{widths: [4], depth: 1, {block}}}}}\n")
     told = nas("check", "space.yaml", "--samples", "1")
     assert told.code == 2
-    assert told.err.startswith("Error: space.yaml: holds an architecture that cannot be built; leave out one of its choices: ")
+    assert told.err.startswith("Error: space.yaml: an architecture of it cannot be built; leave out one of its choices: ")
     assert "architecture.staged.block.basic.activation=broken\n" in told.err
     assert f"activation 'broken' ({tmp_path / 'plugins' / 'a.py'}) cannot be built as broken(size=3): KeyError" in told.err
+
+
+@pytest.mark.parametrize("command", ["check", "show"])
+def test_a_space_whose_parts_do_not_fit_is_named(command: str, nas: Nas, tmp_path: Path) -> None:
+    write(tmp_path, "architecture: {staged: {widths: [4, 8, 8], depth: [1, 2]}}\n")
+    told = nas(command, "space.yaml")
+    assert told.code == 2
+    assert told.err.startswith("Error: space.yaml: its architecture cannot be built\nnetwork 'staged' (")
+    assert "ValueError: depth lists 2 values for 3 stages" in told.err
 
 
 def test_the_estimated_time_grows_with_epochs_trials_and_replicates(small_text: str, registry: Registry) -> None:

@@ -218,6 +218,10 @@ def test_whole_numbers_become_reals_where_a_real_is_declared(registry: Registry)
     assert type(space.identity()["train.optimizer.sgd.weight_decay"]) is float
 
 
+def test_minus_zero_is_zero(registry: Registry) -> None:
+    assert staged("shortcut: {gated: {bias: -0.0}}", registry).key == staged("shortcut: {gated: {bias: 0}}", registry).key
+
+
 def test_null_stands_where_a_plugin_may_be_left_out(registry: Registry) -> None:
     assert staged("transition: null", registry).key == staged("depth: 3", registry).key
     assert labels("transition: {choices: [null, norm_conv]}", "transition", registry) == (None, "norm_conv")

@@ -59,6 +59,8 @@ def _pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[s
         path, equals, text = value.partition("=")
         if not equals:
             raise click.BadParameter(f"'{value}' is not PATH=VALUE")
+        if path in pairs:
+            raise click.BadParameter(f"{path} is set twice, to '{pairs[path]}' and to '{text}'")
         pairs[path] = text
     return pairs
 

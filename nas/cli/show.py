@@ -33,11 +33,13 @@ def command(space: str, settings: dict[str, str], plugins: tuple[str, ...], as_j
     from nas.building import cost_of
     from nas.outlining import outline
     from nas.study.materials import context_of
+    from nas.study.preview import saying_the_decisions
 
     loaded = load_space(space, plugins=plugins)
     decided = _decide(loaded, settings)
     architecture, context = decided.configuration.architecture, context_of(loaded, decided.configuration)
-    cost = cost_of(architecture, loaded.registry, context)
+    with saying_the_decisions(loaded, decided):
+        cost = cost_of(architecture, loaded.registry, context)
     if as_json:
         print_json({
             "parameters": cost.parameters,

@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -107,14 +108,8 @@ class _Look:
         return self.space.search.workers or default_workers()
 
     def cost(self, decided: Sample) -> Cost:
-        try:
+        with saying_the_decisions(self.space, decided):
             return self._cost(decided.configuration)
-        except PluginError as error:
-            decisions = ", ".join(f"{path}={written(value)}" for path, value in decided.decisions)
-            raise PluginError(
-                f"{self.space.file}: holds an architecture that cannot be built; leave out one of its choices: "
-                f"{decisions or 'it has no decisions'}\n{error}"
-            ) from error
 
     def fits(self, configuration: Configuration) -> bool:
         constraints = self.space.constraints
@@ -152,6 +147,17 @@ class _Look:
             return statistics.fmean(_step_seconds(self.space, s.configuration) / self.cost(s).num_layers for s in chosen.values())
         finally:
             torch.set_num_threads(threads)
+
+
+@contextmanager
+def saying_the_decisions(space: Space, decided: Sample) -> Iterator[None]:
+    """Add to what a plugin raises while it is built which file and which decisions led to it."""
+    try:
+        yield
+    except PluginError as error:
+        decisions = ", ".join(f"{path}={written(value)}" for path, value in decided.decisions)
+        told = f"an architecture of it cannot be built; leave out one of its choices: {decisions}"
+        raise PluginError(f"{space.file}: {told if decisions else 'its architecture cannot be built'}\n{error}") from error
 
 
 def _covering(space: Space, drawn: Sequence[Sample]) -> Iterator[Sample]:
