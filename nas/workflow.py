@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nas.errors import UserError
+from nas.measuring.ablation import UNCHANGED, Ablation, tell_ablation
 from nas.measuring.estimates import estimate
 from nas.measuring.table import write_results
 from nas.outlining import outline
@@ -19,12 +20,13 @@ from nas.report.diagram import draw_architecture
 from nas.report.figures import write_figures
 from nas.report.page import write_report
 from nas.space import Space, load_space
+from nas.study.importances import exploratory_importances
 from nas.study.ledger import default_storage
 from nas.study.study import Study
 from nas.tracking.place import store_uri
 from nas.tracking.tracker import SyncReport, Tracker
 from nas.values.effects import Effects, Result
-from nas.values.records import StudyRecord
+from nas.values.records import StudyRecord, TrainingRecord
 
 Watcher = Callable[[Mapping[str, Any], Study], None]
 """Told every event of a running study, for a progress display."""
@@ -88,6 +90,68 @@ def measure(
     return _run(loaded, ("measure",), store=store, storage=storage, plugins=plugins, workers=workers, new=new, watch=watch)
 
 
+def ablate(
+    target: Space | str | Path | None,
+    *,
+    settings: Mapping[str, str] | None = None,
+    references: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
+    replicates: int | None = None,
+    smallest_effect: float | None = None,
+    store: Path | None = None,
+    storage: str | None = None,
+    plugins: Sequence[str | Path] = (),
+    workers: int | None = None,
+    watch: Watcher | None = None,
+) -> StudyResult:
+    """Change each decision of one architecture alone and measure what that does; go on where an earlier run stopped.
+
+    Args:
+        target: a study's title, for the best architecture of its search (the study that ran last for None); a space or
+            space file, for what stands first in it; or the title of an ablation, `STUDY/ablate-HASH`, to go on with it.
+        settings: decisions of the unchanged architecture, by path.
+        references: the one level to change a decision to, by path; every other level by default.
+        only: the decisions to change; all by default.
+        replicates: how many (seed, split) every change is trained with; by default as in the `measure:` section, or 10.
+        smallest_effect: the smallest effect that matters; by default as in the `measure:` section, or 0.01.
+        store: as for `search`.
+        storage: as for `search`.
+        plugins: as for `search`.
+        workers: as for `search`.
+        watch: as for `search`.
+
+    Raises:
+        UserError: an argument is wrong, or nothing is left to change.
+        StudyError: as for `search`.
+    """
+    store = store or default_store()
+    url = storage or default_storage(store)
+    if isinstance(target, Space) or (target is not None and is_space_file(target)):
+        store.mkdir(parents=True, exist_ok=True)
+        study, best = Study.open(_loaded(target, plugins), url, plugins=plugins), False
+    else:
+        study, best = Study.reopen(str(target) if target else None, url, plugins=plugins), True
+    if isinstance(study.design, Ablation):
+        if settings or references or only:
+            raise UserError(f"{study.title} is decided already; give the study {study.search.name} for another ablation")
+        design = study.design
+        study = study.measuring(replace(
+            design, replicates=replicates or design.replicates, smallest_effect=smallest_effect or design.smallest_effect
+        ))  # fmt: skip
+    else:
+        space = study.space
+        study = study.ablation(
+            space.with_settings(settings or {}), best=best, references=space.with_settings(references or {}), only=only,
+            replicates=replicates, smallest_effect=smallest_effect,
+        )  # fmt: skip
+    return _train(study, ("ablate",), store=store, workers=workers, watch=watch)
+
+
+def is_space_file(target: str | Path) -> bool:
+    """Say whether `target` names a space file rather than a study."""
+    return Path(target).suffix in (".yaml", ".yml") or Path(target).is_file()
+
+
 def _loaded(space: Space | str | Path, plugins: Sequence[str | Path]) -> Space:
     return space if isinstance(space, Space) else load_space(space, discover(plugins))
 
@@ -99,6 +163,10 @@ def _run(
     store = store or default_store()
     store.mkdir(parents=True, exist_ok=True)
     study = Study.open(_loaded(space, plugins), storage or default_storage(store), plugins=plugins, new=new)
+    return _train(study, phases, store=store, workers=workers, watch=watch)
+
+
+def _train(study: Study, phases: Sequence[str], *, store: Path, workers: int | None, watch: Watcher | None) -> StudyResult:
     tracker = Tracker(store_uri(store), store / "artifacts")
     with _Recorder(tracker, study):
         for event in study.run(phases=phases, workers=workers):
@@ -111,6 +179,9 @@ def conclude(study: Study, *, store: Path, tracker: Tracker | None = None) -> St
     """Estimate the effects, write report, figures and raw replicates, and bring MLflow up to the ledger."""
     tracker = tracker or Tracker(store_uri(store), store / "artifacts")
     record, space = study.record(), study.space
+    if record.search:
+        importances, used = exploratory_importances(study.search)
+        record = replace(record, importances=importances, importance_trials=used)
     effects = effects_of(record)
     folder = store / "reports" / record.title
     page = write_report(record, effects=effects, diagram=best_diagram(record, space.registry), folder=folder)
@@ -150,7 +221,7 @@ def effects_of(record: StudyRecord) -> Effects | None:
     plan, results = record.plan, results_of(record)
     if plan is None or not any(r.value is not None and r.level == plan.reference for r in results):
         return None
-    return estimate(
+    effects = estimate(
         results,
         factor=plan.factor,
         reference=plan.reference,
@@ -160,15 +231,24 @@ def effects_of(record: StudyRecord) -> Effects | None:
         maximize=not plan.metric.endswith("loss"),
         scope=str(record.data.get("name", "")),
     )
+    if not record.changes:
+        return effects
+    unit = "" if plan.metric.endswith("loss") else "points"
+    return replace(effects, sentence=tell_ablation(effects, record.changes, scope=str(record.data.get("name", "")), unit=unit))
 
 
 def best_diagram(record: StudyRecord, registry: Registry) -> str:
-    """Draw the best architecture of a search as SVG; '' where none is finished."""
-    best = record.best(1)
+    """Draw the best architecture of a search, or the unchanged one of an ablation, as SVG; '' where none is finished."""
+    best = record.best(1) or unchanged_of(record)
     if not best or best[0].configuration is None:
         return ""
     context = NetworkContext(tuple(record.data["input_shape"]), record.data["num_classes"])
     return draw_architecture(outline(best[0].configuration.architecture, registry, context))
+
+
+def unchanged_of(record: StudyRecord) -> tuple[TrainingRecord, ...]:
+    """Return the finished trainings of an ablation's unchanged architecture."""
+    return tuple(t for t in record.measured if record.changes and t.cell and t.cell.level == UNCHANGED and t.configuration)
 
 
 class _Recorder:

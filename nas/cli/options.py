@@ -54,7 +54,7 @@ def reference_option(function: F) -> F:
 
 
 def _pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    pairs = {}
+    pairs: dict[str, str] = {}
     for value in values:
         path, equals, text = value.partition("=")
         if not equals:

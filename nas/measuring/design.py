@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from nas.errors import UserError
 from nas.sampling import Sample, fixing, keyed_draw, sample
 from nas.space import Space
 from nas.space.sections import MeasureOptions
-from nas.values.architecture import Configuration
+from nas.values.architecture import Configuration, key_of
 from nas.values.domains import Scalar
-from nas.values.records import Cell
+from nas.values.records import Cell, MeasurePlan, Phase
 from nas.values.seeds import derive
 
 MAX_REDRAWS = 200
+Fits = Callable[[Configuration], bool]
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,70 @@ class PlannedTraining:
         return f"r{self.cell.replicate}|{self.cell.level}|{by}"
 
 
-def plan_replicate(
-    space: Space, options: MeasureOptions, replicate: int, fits: Callable[[Configuration], bool]
-) -> tuple[PlannedTraining, ...]:
+class Design(Protocol):
+    """A measured design: which trainings it is made of, and how its effect is read from them."""
+
+    @property
+    def phase(self) -> Phase:
+        """The phase its trainings belong to."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from other designs of its study; it stays when replicates are added."""
+
+    @property
+    def plan(self) -> MeasurePlan:
+        """What is compared with what."""
+
+    @property
+    def num_trainings(self) -> int:
+        """How many trainings it has."""
+
+    def trainings(self, space: Space, fits: Fits) -> Iterator[PlannedTraining]:
+        """Yield the trainings, replicate by replicate."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data, kept beside the trainings."""
+
+
+@dataclass(frozen=True)
+class Twins:
+    """The design of a `measure:` section: every arm at every value of `by`, nuisance decisions drawn anew for each replicate."""
+
+    options: MeasureOptions
+
+    @property
+    def phase(self) -> Phase:
+        """`measure`."""
+        return "measure"
+
+    @property
+    def name(self) -> str:
+        """`measure-HASH`, over all but how many replicates there are and how the effect is judged."""
+        return f"measure-{key_of(repr(replace(self.options, replicates=0, smallest_effect=0.0)))[:8]}"
+
+    @property
+    def plan(self) -> MeasurePlan:
+        """What is compared with what."""
+        o = self.options
+        return MeasurePlan(o.factor, o.reference, o.levels, o.by, o.replicates, o.smallest_effect, o.metric)
+
+    @property
+    def num_trainings(self) -> int:
+        """Replicates x arms x values of `by`."""
+        return self.options.replicates * len(self.options.arms) * math.prod(len(values) for _, values in self.options.by)
+
+    def trainings(self, space: Space, fits: Fits) -> Iterator[PlannedTraining]:
+        """Yield the trainings, replicate by replicate. Raises UserError where constraints refuse every draw."""
+        for replicate in range(self.options.replicates):
+            yield from plan_replicate(space, self.options, replicate, fits)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nothing: the space's text holds the section."""
+        return {}
+
+
+def plan_replicate(space: Space, options: MeasureOptions, replicate: int, fits: Fits) -> tuple[PlannedTraining, ...]:
     """Plan one replicate: a nuisance configuration, seed and split of its own, and every cell of the design.
 
     Nuisance draws are keyed by (space seed, replicate, path). If `fits` refuses any cell, the whole replicate is drawn

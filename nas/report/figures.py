@@ -35,9 +35,9 @@ _STYLE: Any = {  # matplotlib types its settings by a literal of all their names
 def write_figures(record: StudyRecord, effects: Effects | None, folder: Path) -> tuple[Path, ...]:
     """Write `effect_by_depth` and `forest`, each as PNG (300 dpi) and SVG, into `folder`.
 
-    Returns the paths written; none without effects, for a search alone has no effect to draw.
+    Returns the paths written; none without effects, for a search alone has no effect to draw, nor for an ablation.
     """
-    if effects is None or not effects.at:
+    if effects is None or not effects.at or record.changes:
         return ()
     import matplotlib
 

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nas.report import effect_charts, search_charts, tables
+from nas.report import ablation, effect_charts, search_charts, tables
 from nas.report.reading import STATES, factors_of, levels_of, names_of, score_of, states
 from nas.report.scene import Scene
 from nas.report.timeline import timeline
@@ -65,6 +65,7 @@ def render(record: StudyRecord, *, effects: Effects | None, diagram: str = "") -
         verdict=_verdict(scene) if scene else _no_verdict(record),
         hint="" if effects or record.plan else _measure_hint(record),
         measured=_measured(scene) if scene else None,
+        ablation=ablation.page_table(record, effects) if effects and record.changes else None,
         search=_search(record, scene, names),
         best=_best(record, names),
         run=_run(record, names),
@@ -79,7 +80,7 @@ def _shipped(name: str) -> str:
 def _header(record: StudyRecord) -> Mapping[str, Any]:
     created = f"{record.created:%d %B %Y, %H:%M}" if isinstance(record.created, datetime) else ""
     told = states(record.search)
-    search = plural(len(record.search), "trial")
+    search = "" if record.changes else plural(len(record.search), "trial")
     shares = listing(f"{count:,} {state}" for state, count in told.items())
     measured = plural(len(record.measured), "measured training") if record.measured else ""
     facts = [f"{search} ({shares})" if shares else search, measured, f"{tables.training_time(record)} of training"]
@@ -99,9 +100,10 @@ def _verdict(scene: Scene) -> Mapping[str, Any]:
         "tone": "open" if few or not alone else tone(first),
         "sentence": effects.sentence or "No verdict.",
         "reasons": tuple(filter(None, (f"No verdict: {reason}." if untold else "", _under_way(scene.record)))),
-        "notes": effects.notes,
+        "notes": (*effects.notes, *ablation.remarks(scene.record)),
         "reference": scene.reference,
-        "arms": tuple(_arm(scene, level) for level in effects.levels),
+        # An ablation's changes stand in one table, not on a card each.
+        "arms": () if scene.record.changes else tuple(_arm(scene, level) for level in effects.levels),
     }
 
 
@@ -174,11 +176,11 @@ def _depth_of(record: StudyRecord) -> tuple[str, list[str]] | None:
 def _measured(scene: Scene) -> Mapping[str, Any]:
     seen = bool(scene.pairs)
     return {
-        "by_depth": effect_charts.effect_by_depth(scene) if scene.effects.at_each else None,
+        "by_depth": effect_charts.effect_by_depth(scene) if scene.effects.at_each and not scene.record.changes else None,
         "table": tables.effects_table(scene),
         "details": tables.details_table(scene),
         "forest": effect_charts.forest(scene) if seen else None,
-        "curves": effect_charts.paired_curves(scene),
+        "curves": None if scene.record.changes else effect_charts.paired_curves(scene),
         "slopes": _slope_words(scene),
         "replicates": scene.effects.replicates,
         "factor": scene.factor,
@@ -211,6 +213,7 @@ def _search(record: StudyRecord, scene: Scene | None, names: Mapping[str, str]) 
         "history": search_charts.history(record, names),
         "curves": search_charts.learning_curves(record, names),
         "exploratory": tuple(panels),
+        "importances": tables.importance_table(record, names),
     }
 
 
@@ -252,4 +255,5 @@ def _reproduce(record: StudyRecord, scene: Scene | None) -> Mapping[str, str]:
     if scene:
         reference, size = level_text(scene.effects.reference), f"{scene.effects.smallest_effect:g}"
         again = f"nas effects {RAW_NAME} --reference {reference} --smallest-effect {size}"
-    return {"commit": commit, "command": f"nas search {record.space_file}", "again": again}
+    command = f"nas ablate {record.title}" if record.changes else f"nas search {record.space_file}"
+    return {"commit": commit, "command": command, "again": again}

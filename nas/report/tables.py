@@ -90,6 +90,23 @@ def exploratory_table(scene: Scene | None, record: StudyRecord, levels: Sequence
     return Table(head, tuple(rows), "Exploratory: adaptive sampling. Means of completed trials; failed ones are counted, not scored.")
 
 
+def importance_table(record: StudyRecord, names: Mapping[str, str]) -> Table | None:
+    """Return what the search's trials suggest of each decision, with why that is no effect; None where there is nothing."""
+    if not record.importances:
+        return None
+    rows = [Row((names.get(i.path, i.path), f"{i.ped_anova:.0%}", f"{i.fanova:.0%}")) for i in record.importances]
+    completed = sum(t.state in ("complete", "failed") for t in record.search)
+    used = record.importance_trials
+    count = f"{used:,} of {completed:,} trials, spread evenly" if used < completed else plural(used, "trial")
+    caption = (
+        f"Exploratory: adaptive sampling; from {count}, and only of decisions that all of them have. Neither share is an effect: it has "
+        "no sign and no interval. PED-ANOVA tells how much a decision sets the best trials apart, and gave a shortcut less weight the "
+        "more the sampler preferred it. fANOVA is the share of a fitted forest's variance, taken evenly over the space: where the "
+        "sampler hardly went, the forest guesses."
+    )
+    return Table(("decision", "PED-ANOVA", "fANOVA"), tuple(rows), caption)
+
+
 def best_rows(record: StudyRecord, names: Mapping[str, str], count: int = 5) -> Table:
     """Return the best completed trials with their cost and decisions."""
     unit, rows = Unit.of(record.objective), []
@@ -110,12 +127,13 @@ def decisions_of(training: TrainingRecord) -> Table:
 
 def accounts(record: StudyRecord) -> Table:
     """Return how many trainings were planned and what became of them, by phase."""
-    plan = record.plan
-    planned = {"search": record.planned_search, "measure": _planned(record)}
-    found = {"search": states(record.search), "measure": states(record.measured)}
+    design = "ablate" if record.changes else "measure"
+    planned = {"search": record.planned_search, design: _planned(record)}
+    found = {"search": states(record.search), design: states(record.measured)}
+    phases = (design,) if record.changes else ("search", design) if record.plan or record.measured else ("search",)
     shown = [s for s in STATES if s in ("complete", "failed") or any(s in counts for counts in found.values())]
     rows = []
-    for phase in ("search", "measure") if plan or record.measured else ("search",):
+    for phase in phases:
         told = sum(n for state, n in found[phase].items() if state in ("complete", "pruned", "failed", "invalid"))
         left = max(planned[phase] - told, 0)
         rows.append(Row((phase, f"{planned[phase]:,}", *(f"{found[phase].get(s, 0):,}" for s in shown), f"{left:,}")))
@@ -159,7 +177,7 @@ def facts(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 def seed_facts(record: StudyRecord) -> dict[str, str]:
     """Return the seeds that were used: the list where it is short, else how many there are and their range."""
     told = {}
-    for phase, trainings in (("search", record.search), ("measure", record.measured)):
+    for phase, trainings in (("search", record.search), ("ablate" if record.changes else "measure", record.measured)):
         seeds = sorted({t.seed for t in trainings})
         if seeds:
             short = ", ".join(str(seed) for seed in seeds)

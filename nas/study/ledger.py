@@ -133,7 +133,7 @@ class Ledger:
     @cached_property
     def phase(self) -> Phase:
         """Which phase the study belongs to."""
-        return "measure" if self.study.user_attrs.get("phase") == "measure" else "search"
+        return cast(Phase, self.study.user_attrs.get("phase", "search"))
 
     # --- the queue ---------------------------------------------------------------------------------------------------
 

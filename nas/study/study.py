@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,25 +16,31 @@ import optuna
 
 from nas.building import cost_of
 from nas.errors import StudyError, UserError, nearest
-from nas.measuring.design import plan_replicate
+from nas.measuring.ablation import Ablation, decide, plan_ablation
+from nas.measuring.design import Design, Twins
 from nas.registry import discover
+from nas.sampling import refuse_unused
 from nas.space import MeasureOptions, Space, parse_space
 from nas.study.crew import Crew, default_workers
 from nas.study.environment import environment
+from nas.study.known import changes, studies_in
 from nas.study.ledger import Ledger, Slot, is_running, open_storage
 from nas.study.materials import context_of, describe_data, refuse_without_data
-from nas.values.architecture import Configuration, key_of
-from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord
+from nas.values.architecture import Configuration
+from nas.values.domains import Scalar
+from nas.values.records import StudyRecord, TrainingRecord
 from nas.values.seeds import derive
 
 MAX_BROKEN_IN_A_ROW = 3
 HEAL_EVERY_S = 2.0
+KEPT = ("key", "hash", "name", "space_text", "space_file", "identity", "plugins")
+"""What the ledger keeps of a space."""
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 
 
 @dataclass
 class Study:
-    """A study in its ledger. `record()` is its frozen state at any moment."""
+    """A study in its ledger: its search and one measured design, or an ablation alone. `record()` is its state at any moment."""
 
     space: Space
     key: str
@@ -43,6 +48,7 @@ class Study:
     storage_url: str
     search: Ledger
     measured: Ledger | None
+    design: Design | None
     plugins: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     """Where this study is new: how it differs from the last one of its name."""
@@ -70,14 +76,20 @@ class Study:
     @classmethod
     def _opened(cls, space: Space, about: Mapping[str, Any], storage_url: str) -> Study:
         storage = open_storage(storage_url)
-        title, options = f"{about['name']}-{about['key']}", space.measure
+        title = f"{about['name']}-{about['key']}"
         search = Ledger.create(storage, title, direction=space.search.direction, about={**about, "phase": "search"})
+        study = cls(space, about["key"], storage, storage_url, search, None, None, tuple(about["plugins"]))
+        return study.measuring(Twins(space.measure) if space.measure else None)
+
+    def measuring(self, design: Design | None) -> Study:
+        """Return the study with another measured design, in a ledger of its own beside the search's."""
         measured = None
-        if options:
-            direction: Literal["minimize", "maximize"] = "minimize" if options.metric.endswith("loss") else "maximize"
-            name = f"{title}/measure-{measure_key(options)}"
-            measured = Ledger.create(storage, name, direction=direction, about={**about, "phase": "measure"})
-        study = cls(space, about["key"], storage, storage_url, search, measured, tuple(about["plugins"]))
+        if design:
+            direction: Literal["minimize", "maximize"] = "minimize" if design.plan.metric.endswith("loss") else "maximize"
+            about = {key: self.search.about[key] for key in KEPT if key in self.search.about}
+            about |= {"phase": design.phase, "metric": design.plan.metric, "design": design.to_dict()}
+            measured = Ledger.create(self.storage, f"{self.search.name}/{design.name}", direction=direction, about=about)
+        study = Study(self.space, self.key, self.storage, self.storage_url, self.search, measured, design, self.plugins, self.changes)
         study.refresh()
         return study
 
@@ -88,25 +100,57 @@ class Study:
         Its records are read whatever the plugins look like by now. Raises UserError, naming what there is.
         """
         known = studies_in(storage_url)
-        chosen = known[-1] if title is None and known else next((a for a in known if a["title"] == title), None)
-        if chosen is None:
-            names = [about["title"] for about in known]
+        bare = title.partition("/")[0] if title else None
+        chosen = known[-1] if title is None and known else next((a for a in known if a["title"] == bare), None)
+        if chosen is None or (title and title != bare and title not in chosen["ablations"]):
+            names = [name for about in known for name in (about["title"], *about["ablations"])]
             hint = nearest(title or "", names) if names else "; run `nas search` first"
             raise UserError(f"no study '{title or ''}' in {storage_url}{hint}")
         folders = [f for f in (*chosen["plugins"], *plugins) if Path(f).is_dir()]
         space = parse_space(chosen["space_text"], chosen["space_file"], discover(folders))
-        kept = ("key", "hash", "name", "space_text", "space_file", "identity", "plugins")
-        return cls._opened(space, {key: chosen[key] for key in kept}, storage_url)
+        study = cls._opened(space, {key: chosen[key] for key in KEPT}, storage_url)
+        if title is None or title == bare:
+            return study
+        return study.measuring(Ablation.from_dict(Ledger(study.storage, title).about["design"]))
+
+    def ablation(
+        self, settings: Mapping[str, Scalar], *, best: bool, references: Mapping[str, Scalar], only: Sequence[str] = (),
+        replicates: int | None = None, smallest_effect: float | None = None,
+    ) -> Study:  # fmt: skip
+        """Return the ablation of the search's best architecture, or with `best` unset of what stands first, under `settings`.
+
+        Replicates, smallest effect and metric are those of the space's `measure:` section unless given. Raises UserError as
+        `plan_ablation` does, and where the search has no finished trial.
+        """
+        base: dict[str, Scalar] = {}
+        if best:
+            found = self.record().best(1)
+            if not found:
+                raise UserError(f"the study {self.title} has no finished trial to ablate; run `nas search`, or give the space file")
+            base = dict(found[0].decisions)
+        fixed = {**base, **settings}
+        refuse_unused(settings, decide(self.space, fixed), self.space)
+        said = self.space.measure or MeasureOptions(factor="", reference="", levels=())
+        return self.measuring(plan_ablation(
+            self.space, tuple(fixed.items()), references=references, only=only,
+            replicates=replicates or said.replicates, smallest_effect=smallest_effect or said.smallest_effect,
+            metric=said.metric, fits=self.fits,
+        ))  # fmt: skip
 
     @property
     def title(self) -> str:
-        """Name and key of the study."""
-        return self.search.name
+        """Name and key of the study; an ablation's own name stands behind a slash."""
+        return self.measured.name if self.measured and self.is_ablation else self.search.name
+
+    @property
+    def is_ablation(self) -> bool:
+        """Whether this is an ablation, without the search beside which it was made."""
+        return isinstance(self.design, Ablation)
 
     @property
     def ledgers(self) -> tuple[Ledger, ...]:
         """The queues in the order in which they are worked on."""
-        return tuple(ledger for ledger in (self.search, self.measured) if ledger)
+        return tuple(ledger for ledger in (None if self.is_ablation else self.search, self.measured) if ledger)
 
     def refresh(self) -> None:
         """Read every trial of the ledger anew."""
@@ -127,21 +171,23 @@ class Study:
 
     def record(self) -> StudyRecord:
         """Return the study's frozen state."""
-        space, measure = self.space, self.space.measure
+        space, ablation = self.space, self.design if isinstance(self.design, Ablation) else None
         return StudyRecord(
             name=space.name,
-            key=self.key,
+            key=f"{self.key}/{ablation.name}" if ablation else self.key,
             space_file=space.file,
             space_text=space.text,
             objective=space.search.objective,
             direction=space.search.direction,
-            search=self._of(self.search),
+            search=() if ablation else self._of(self.search),
             measured=self._of(self.measured) if self.measured else (),
-            planned_search=space.search.trials or 0,
-            plan=_plan_of(measure) if measure else None,
+            planned_search=0 if ablation else space.search.trials or 0,
+            plan=self.design.plan if self.design else None,
             environment=self.search.about.get("environment", {}),
             data=describe_data(space),
             created=min((r.started for r in self._records.values() if r.started), default=None),
+            changes=ablation.changes if ablation else (),
+            left_out=ablation.left_out if ablation else (),
         )
 
     def _of(self, ledger: Ledger) -> tuple[TrainingRecord, ...]:
@@ -149,11 +195,8 @@ class Study:
 
     @property
     def planned_measure(self) -> int:
-        """How many trainings the measured design has: replicates × arms × values of `by`."""
-        options = self.space.measure
-        if options is None:
-            return 0
-        return options.replicates * len(options.arms) * math.prod(len(values) for _, values in options.by)
+        """How many trainings the measured design has."""
+        return self.design.num_trainings if self.design else 0
 
     @property
     def is_measured(self) -> bool:
@@ -175,10 +218,7 @@ class Study:
 
     def measure_slots(self) -> list[Slot]:
         """Return the measured design's slots, replicate by replicate. Raises UserError where constraints refuse every draw."""
-        options = self.space.measure
-        if options is None:
-            return []
-        planned = (p for k in range(options.replicates) for p in plan_replicate(self.space, options, k, self.fits))
+        planned = self.design.trainings(self.space, self.fits) if self.design else ()
         return [Slot(p.slot, p.seed, dict(p.sample.decisions), p.cell) for p in planned]
 
     def fits(self, configuration: Configuration) -> bool:
@@ -190,7 +230,7 @@ class Study:
 
     # --- the run -------------------------------------------------------------------------------------------------------
 
-    def run(self, *, phases: Sequence[str] = ("search", "measure"), workers: int | None = None) -> Iterator[Mapping[str, Any]]:
+    def run(self, *, phases: Sequence[str] = ("search", "measure", "ablate"), workers: int | None = None) -> Iterator[Mapping[str, Any]]:
         """Train all that is owed, yielding the workers' events (and `{"event": "tick"}` now and then) as they come.
 
         Raises StudyError when a plugin fails three times in a row, and UserError when another process runs the study.
@@ -222,43 +262,13 @@ class Study:
         return time.time() + minutes * 60 - self.search.about.get("searched_s", 0.0) if minutes else None
 
 
-def studies_in(storage_url: str) -> list[dict[str, Any]]:
-    """Return what the ledger says of each study in it, oldest first: title, attributes, and counts of trials by phase."""
-    found: dict[str, dict[str, Any]] = {}
-    storage = open_storage(storage_url)
-    for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
-        title, _, measured = study.study_name.partition("/")
-        if not measured:
-            found[title] = {**study.user_attrs, "title": title, "search": Ledger(storage, title).count_told(), "measured": 0}
-    for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
-        title, _, measured = study.study_name.partition("/")
-        if measured:
-            found[title]["measured"] += Ledger(storage, study.study_name).count_told()
-            # The measured design's text is the newer one: it was run last with this `measure:` section.
-            found[title]["space_text"] = study.user_attrs["space_text"]
-    return sorted(found.values(), key=lambda about: about.get("last_run", ""))
-
-
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
-    """Say in lines how a study differs from an earlier one: `train.epochs: 10, was 5`."""
-    old, new = before.get("identity", {}), now["identity"]
-    lines = []
-    for key in sorted(set(old) | set(new)):
-        if key == "plugins":
-            changed = sorted(k for k in set(old.get(key, {})) & set(new[key]) if old[key][k] != new[key][k])
-            lines += [f"{name}: its source changed" for name in changed]
-        elif old.get(key) != new.get(key):
-            lines.append(f"{key}: {new.get(key, 'not there')}, was {old.get(key, 'not there')}")
-    return tuple(lines)
-
-
 class _Run:
     """One run of a study: queue what is owed, keep the crew at work, until everything is told or given up."""
 
     def __init__(self, study: Study, ledgers: Sequence[Ledger], crew: Crew, deadline: float | None) -> None:
         self.study, self.ledgers, self.crew, self.deadline = study, ledgers, crew, deadline
         self.broken_in_a_row, self.last_error = 0, ""
-        self.measure_slots = study.measure_slots() if any(x.phase == "measure" for x in ledgers) else []
+        self.measure_slots = study.measure_slots() if any(x.phase != "search" for x in ledgers) else []
         self.searched_before, self.started = study.search.about.get("searched_s", 0.0), time.time()
 
     def events(self) -> Iterator[Mapping[str, Any]]:
@@ -316,15 +326,3 @@ class _Run:
                 message = f"the worker crashed with {signal.Signals(-code).name} in compiled code:\n{said}"
                 if sum(ledger.close_of(member.process.pid, message) for ledger in self.ledgers):
                     self._broke(message)
-
-
-def measure_key(options: MeasureOptions) -> str:
-    """Hash what makes a measured design its own: all but how many replicates, and how the effect is judged."""
-    plain = replace(options, replicates=0, smallest_effect=0.0)
-    return key_of(repr(plain))[:8]
-
-
-def _plan_of(options: MeasureOptions) -> MeasurePlan:
-    return MeasurePlan(
-        options.factor, options.reference, options.levels, options.by, options.replicates, options.smallest_effect, options.metric
-    )

@@ -57,9 +57,13 @@ class Desk:
 
     @property
     def metric(self) -> str:
-        """The metric that a training is judged by: the objective in a search, the measured metric in a measurement."""
-        measure = self.space.measure
-        return measure.metric if self.ledger.phase == "measure" and measure else self.space.search.objective
+        """The metric that a training is judged by: the objective in a search, the design's metric in a measurement."""
+        return str(self.ledger.about["metric"]) if self.is_measuring else self.space.search.objective
+
+    @property
+    def is_measuring(self) -> bool:
+        """Whether the trainings are a design's: nothing is pruned, and the test split is scored once."""
+        return self.ledger.phase != "search"
 
 
 def work(storage_url: str, names: Sequence[str], *, emit: Emit, plugins: Sequence[str] = (), deadline: float | None = None) -> None:
@@ -87,7 +91,7 @@ def _desk(storage: optuna.storages.BaseStorage, name: str, registry: Registry, p
             f"{name}: this process finds other plugins than the study was made with, so its trainings would not be comparable; "
             "give the worker the same --plugins folders and the same version"
         )
-    if bare.phase == "measure":
+    if bare.phase != "search":
         return Desk(bare, space, tuple(plugins), None)
     seed = derive(space.seed, "sampler", os.getpid(), time.time())
     ledger = Ledger(storage, name, sampler=make_sampler(space.search, seed), pruner=make_pruner(space.search))
@@ -121,7 +125,7 @@ def _decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None
     space = desk.space
     sampled = sample(space, lambda decision: suggest(trial, decision))
     cost = cost_of(sampled.configuration.architecture, registry, context_of(space, sampled.configuration))
-    if desk.ledger.phase == "measure" or all(c.holds(cost) for c in space.constraints):
+    if desk.is_measuring or all(c.holds(cost) for c in space.constraints):
         return sampled, cost
     slot = Slot(trial.user_attrs["slot"], trial.user_attrs["seed"], {})
     invalid = desk.ledger.study.user_attrs.get("num_invalid", 0)
@@ -134,7 +138,7 @@ def _decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None
 
 
 def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Registry, on_epoch: Callable[[int], None]) -> Outcome:
-    measuring = desk.ledger.phase == "measure"
+    measuring = desk.is_measuring
 
     def should_stop(epoch: int, value: float) -> bool:
         on_epoch(epoch)

@@ -44,9 +44,10 @@ def progress(record: StudyRecord) -> str:
     """Return `12 of 30 trials, 40 of 60 measured trainings (2 did not train, 1 broken)`."""
     done = [t for t in record.search if t.state in ("complete", "pruned", "failed")]
     measured = [t for t in record.measured if t.state in ("complete", "failed")]
-    text = f"{len(done)} of {record.planned_search} trials"
+    told = [] if record.changes else [f"{len(done)} of {record.planned_search} trials"]
     if record.plan:
-        text += f", {len(measured)} of {planned_measured(record.plan)} measured trainings"
+        told.append(f"{len(measured)} of {planned_measured(record.plan)} measured trainings")
+    text = ", ".join(told)
     everything = (*record.search, *record.measured)
     counts = {
         "pruned": sum(t.state == "pruned" for t in everything),

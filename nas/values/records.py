@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from nas.values.architecture import Configuration
-from nas.values.domains import Scalar
+from nas.values.domains import Scalar, written
 from nas.values.outcome import Outcome
 
-Phase = Literal["search", "measure"]
+Phase = Literal["search", "measure", "ablate"]
 State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupted", "broken", "invalid"]
 
 
@@ -61,8 +61,39 @@ class MeasurePlan:
 
 
 @dataclass(frozen=True)
+class Change:
+    """One change of an ablation: a decision at `after` instead of `before`, everything else held.
+
+    `appeared` are the decisions that exist only since the change, at what stands first; `vanished` those that no longer exist.
+    """
+
+    path: str
+    before: Scalar
+    after: Scalar
+    appeared: tuple[tuple[str, Scalar], ...] = ()
+    vanished: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> str:
+        """The name of its arm: `architecture.staged.shortcut=none`."""
+        return f"{self.path}={written(self.after)}"
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What a search's trials suggest that a decision accounts for: shares of 1, without a sign. Exploratory, never an effect."""
+
+    path: str
+    ped_anova: float
+    fanova: float
+
+
+@dataclass(frozen=True)
 class StudyRecord:
-    """Everything known of a study at one moment: the one input of the tracker and of the report."""
+    """Everything known of a study at one moment: the one input of the tracker and of the report.
+
+    An ablation is a record of its own, with `changes` and without a search; its `key` is `STUDY/ablate-HASH`.
+    """
 
     name: str
     key: str
@@ -77,6 +108,12 @@ class StudyRecord:
     environment: Mapping[str, Any]
     data: Mapping[str, Any]
     created: datetime | None = None
+    changes: tuple[Change, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Changes of an ablation that were asked for and not made, each with the reason."""
+    importances: tuple[Importance, ...] = ()
+    """What the search suggests, where it was asked for: the trials used may be fewer than there are."""
+    importance_trials: int = 0
 
     @property
     def title(self) -> str:

@@ -1,0 +1,43 @@
+"""Layer 4: which studies a ledger holds, and how one differs from another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+
+from nas.study.ledger import Ledger, open_storage
+
+
+def studies_in(storage_url: str) -> list[dict[str, Any]]:
+    """Return what the ledger says of each study in it, oldest first: title, attributes, counts of trials by phase, ablations."""
+    found: dict[str, dict[str, Any]] = {}
+    storage = open_storage(storage_url)
+    for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
+        title, _, measured = study.study_name.partition("/")
+        if not measured:
+            told = Ledger(storage, title).count_told()
+            found[title] = {**study.user_attrs, "title": title, "search": told, "measured": 0, "ablations": []}
+    for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
+        title, _, measured = study.study_name.partition("/")
+        if measured.startswith("ablate-"):
+            found[title]["ablations"].append(study.study_name)
+        elif measured:
+            found[title]["measured"] += Ledger(storage, study.study_name).count_told()
+            # The measured design's text is the newer one: it was run last with this `measure:` section.
+            found[title]["space_text"] = study.user_attrs["space_text"]
+    return sorted(found.values(), key=lambda about: about.get("last_run", ""))
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say in lines how a study differs from an earlier one: `train.epochs: 10, was 5`."""
+    old, new = before.get("identity", {}), now["identity"]
+    lines = []
+    for key in sorted(set(old) | set(new)):
+        if key == "plugins":
+            changed = sorted(k for k in set(old.get(key, {})) & set(new[key]) if old[key][k] != new[key][k])
+            lines += [f"{name}: its source changed" for name in changed]
+        elif old.get(key) != new.get(key):
+            lines.append(f"{key}: {new.get(key, 'not there')}, was {old.get(key, 'not there')}")
+    return tuple(lines)
