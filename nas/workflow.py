@@ -22,6 +22,7 @@ from nas.report.page import write_report
 from nas.space import Space, load_space
 from nas.study.importances import exploratory_importances
 from nas.study.ledger import default_storage
+from nas.study.outlook import outlook
 from nas.study.study import Study
 from nas.tracking.place import store_uri
 from nas.tracking.tracker import SyncReport, Tracker
@@ -51,6 +52,7 @@ def search(
     store: Path | None = None,
     storage: str | None = None,
     plugins: Sequence[str | Path] = (),
+    mode: str | None = None,
     workers: int | None = None,
     new: bool = False,
     watch: Watcher | None = None,
@@ -62,6 +64,7 @@ def search(
         store: the folder of the results; `./mlflow` by default.
         storage: the ledger's database URL; SQLite in the store by default.
         plugins: folders with further plugins.
+        mode: `smoke`, `standard` or `publication`: 3, 10 or 20 replicates instead of the `measure:` section's.
         workers: worker processes; one a core, or one a GPU where there are several, by default.
         new: start a study of its own even where one of the same space is there.
         watch: is told every event while the study runs.
@@ -70,7 +73,8 @@ def search(
         UserError: the space, a plugin or an argument is wrong.
         StudyError: trainings keep failing, or the ledger cannot be reached. What is finished is kept.
     """
-    return _run(space, ("search", "measure"), store=store, storage=storage, plugins=plugins, workers=workers, new=new, watch=watch)
+    loaded = _with_mode(_loaded(space, plugins), mode)
+    return _run(loaded, ("search", "measure"), store=store, storage=storage, plugins=plugins, workers=workers, new=new, watch=watch)
 
 
 def measure(
@@ -79,6 +83,7 @@ def measure(
     store: Path | None = None,
     storage: str | None = None,
     plugins: Sequence[str | Path] = (),
+    mode: str | None = None,
     workers: int | None = None,
     new: bool = False,
     watch: Watcher | None = None,
@@ -87,6 +92,7 @@ def measure(
     loaded = _loaded(space, plugins)
     if loaded.measure is None:
         raise UserError(f"{loaded.file} has no `measure:` section; add one with factor, reference and smallest_effect")
+    loaded = _with_mode(loaded, mode)
     return _run(loaded, ("measure",), store=store, storage=storage, plugins=plugins, workers=workers, new=new, watch=watch)
 
 
@@ -96,6 +102,7 @@ def ablate(
     settings: Mapping[str, str] | None = None,
     references: Mapping[str, str] | None = None,
     only: Sequence[str] = (),
+    mode: str | None = None,
     replicates: int | None = None,
     smallest_effect: float | None = None,
     store: Path | None = None,
@@ -112,6 +119,7 @@ def ablate(
         settings: decisions of the unchanged architecture, by path.
         references: the one level to change a decision to, by path; every other level by default.
         only: the decisions to change; all by default.
+        mode: `smoke`, `standard` or `publication`: 3, 10 or 20 replicates.
         replicates: how many (seed, split) every change is trained with; by default as in the `measure:` section, or 10.
         smallest_effect: the smallest effect that matters; by default as in the `measure:` section, or 0.01.
         store: as for `search`.
@@ -124,6 +132,9 @@ def ablate(
         UserError: an argument is wrong, or nothing is left to change.
         StudyError: as for `search`.
     """
+    if mode and replicates:
+        raise UserError(f"ablate: the mode {mode} and {replicates} replicates say the same twice; give one of them")
+    replicates = _replicates_of(mode) if mode else replicates
     store = store or default_store()
     url = storage or default_storage(store)
     if isinstance(target, Space) or (target is not None and is_space_file(target)):
@@ -152,6 +163,22 @@ def is_space_file(target: str | Path) -> bool:
     return Path(target).suffix in (".yaml", ".yml") or Path(target).is_file()
 
 
+def _replicates_of(mode: str) -> int:
+    from nas.measuring.power import MODES  # over a second of imports, seldom wanted
+
+    if mode not in MODES:
+        raise UserError(f"mode: must be one of {', '.join(MODES)}, got '{mode}'")
+    return MODES[mode]
+
+
+def _with_mode(space: Space, mode: str | None) -> Space:
+    if mode is None:
+        return space
+    if space.measure is None:
+        raise UserError(f"{space.file} has no `measure:` section, whose replicates the mode {mode} sets; add one or leave it out")
+    return replace(space, measure=replace(space.measure, replicates=_replicates_of(mode)))
+
+
 def _loaded(space: Space | str | Path, plugins: Sequence[str | Path]) -> Space:
     return space if isinstance(space, Space) else load_space(space, discover(plugins))
 
@@ -168,6 +195,8 @@ def _run(
 
 def _train(study: Study, phases: Sequence[str], *, store: Path, workers: int | None, watch: Watcher | None) -> StudyResult:
     tracker = Tracker(store_uri(store), store / "artifacts")
+    if watch and (planned := outlook(study, workers=workers)):
+        watch({"event": "outlook", "lines": tuple(planned.lines())}, study)
     with _Recorder(tracker, study):
         for event in study.run(phases=phases, workers=workers):
             if watch:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from nas.cli.options import json_option, plugins_option, print_json, reference_option, set_option, storage_option, store_option
+from nas.cli.options import json_option, mode_option, plugins_option, print_json, reference_option, set_option, storage_option, store_option
 from nas.cli.progress import progress
 from nas.cli.search import show_result, summary
 
@@ -17,6 +17,7 @@ from nas.cli.search import show_result, summary
 @set_option
 @reference_option
 @click.option("--decision", "only", multiple=True, metavar="PATH", help="Change only this decision; any number of times.")
+@mode_option
 @click.option("--replicates", type=click.IntRange(1), metavar="K", help="Seeds and splits; by default as in `measure:`, or 10.")
 @click.option("--smallest-effect", type=click.FloatRange(0, min_open=True), metavar="X",
               help="The smallest effect that matters, a fraction; by default as in `measure:`, or 0.01.")  # fmt: skip
@@ -26,7 +27,8 @@ from nas.cli.search import show_result, summary
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
 @json_option
 def command(
-    study: str | None, settings: dict[str, str], references: dict[str, str], only: tuple[str, ...], replicates: int | None,
+    study: str | None, settings: dict[str, str], references: dict[str, str], only: tuple[str, ...],
+    mode: str | None, replicates: int | None,
     smallest_effect: float | None, store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None,
     as_json: bool,
 ) -> None:  # fmt: skip
@@ -45,7 +47,7 @@ def command(
         from nas import workflow  # seconds of imports, behind the first line of the display
 
         result = workflow.ablate(
-            study, settings=settings, references=references, only=only, replicates=replicates, smallest_effect=smallest_effect,
+            study, settings=settings, references=references, only=only, mode=mode, replicates=replicates, smallest_effect=smallest_effect,
             store=store, storage=storage, plugins=plugins, workers=workers, watch=watch,
         )  # fmt: skip
     if as_json:

@@ -41,6 +41,12 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")(function)
 
 
+def mode_option(function: F) -> F:
+    """`--mode smoke|standard|publication`."""
+    text = "Replicates: smoke 3 (no verdict), standard 10, publication 20; by default as the file says."
+    return click.option("--mode", type=click.Choice(("smoke", "standard", "publication")), help=text)(function)
+
+
 def set_option(function: F) -> F:
     """`--set PATH=VALUE`, any number of times."""
     text = "Decide one decision, for example architecture.staged.depth=9."

@@ -61,6 +61,9 @@ class _Lines(_Counts):
         if not self.announced:
             self.announced = True
             _announce(self.console, study)
+        if event["event"] == "outlook":
+            _tell_plan(self.console, event)
+            return
         if event["event"] not in ("finished", "broken"):
             return
         counts = self.read(study)
@@ -76,6 +79,9 @@ class _Bars(_Counts):
         self.waiting: TaskID | None = bar.add_task("starting", total=None, news="")
 
     def __call__(self, event: Mapping[str, Any], study: Study) -> None:
+        if event["event"] == "outlook":
+            _tell_plan(self.bar.console, event)
+            return
         if self.tasks and event["event"] not in ("finished", "broken"):
             return
         counts = self.read(study)
@@ -98,6 +104,11 @@ def _announce(console: Console, study: Study) -> None:
         console.print("A new study, since the last one of this name differs:", highlight=False)
         for line in study.changes:
             console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _tell_plan(console: Console, event: Mapping[str, Any]) -> None:
+    for line in event["lines"]:
+        console.print(line, highlight=False, markup=False)
 
 
 def _result(event: Mapping[str, Any], study: Study) -> str:

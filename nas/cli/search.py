@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from nas.cli.options import json_option, plugins_option, print_json, space_argument, storage_option, store_option
+from nas.cli.options import json_option, mode_option, plugins_option, print_json, space_argument, storage_option, store_option
 from nas.cli.progress import progress
 
 
@@ -17,12 +17,14 @@ from nas.cli.progress import progress
 @store_option
 @storage_option
 @plugins_option
+@mode_option
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
 @click.option("--new", is_flag=True, help="Start a new study even where one of this space is there.")
 @json_option
 def command(
-    space: str, store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, new: bool, as_json: bool
-) -> None:
+    space: str, store: Path | None, storage: str | None, plugins: tuple[str, ...], mode: str | None, workers: int | None, new: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Search SPACE and, where it has a `measure:` section, measure its factor with balanced twins.
 
     Interrupt it at any time: the same command goes on where it stopped.
@@ -35,7 +37,7 @@ def command(
     with progress(console) as watch:
         from nas import workflow  # seconds of imports, behind the first line of the display
 
-        result = workflow.search(space, store=store, storage=storage, plugins=plugins, workers=workers, new=new, watch=watch)
+        result = workflow.search(space, store=store, storage=storage, plugins=plugins, mode=mode, workers=workers, new=new, watch=watch)
     if as_json:
         print_json(summary(result))
         return

@@ -95,8 +95,8 @@ class Twins:
             yield from plan_replicate(space, self.options, replicate, fits)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return nothing: the space's text holds the section."""
-        return {}
+        """Return the number of replicates, which a mode may set; all else stands in the space's text."""
+        return {"replicates": self.options.replicates}
 
 
 def plan_replicate(space: Space, options: MeasureOptions, replicate: int, fits: Fits) -> tuple[PlannedTraining, ...]:

@@ -18,12 +18,13 @@ def studies_in(storage_url: str) -> list[dict[str, Any]]:
         title, _, measured = study.study_name.partition("/")
         if not measured:
             told = Ledger(storage, title).count_told()
-            found[title] = {**study.user_attrs, "title": title, "search": told, "measured": 0, "ablations": []}
+            found[title] = {**study.user_attrs, "title": title, "search": told, "measured": 0, "replicates": {}, "ablations": []}
     for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
         title, _, measured = study.study_name.partition("/")
         if measured.startswith("ablate-"):
             found[title]["ablations"].append(study.study_name)
         elif measured:
+            found[title]["replicates"] |= {study.study_name: study.user_attrs.get("design", {}).get("replicates")}
             found[title]["measured"] += Ledger(storage, study.study_name).count_told()
             # The measured design's text is the newer one: it was run last with this `measure:` section.
             found[title]["space_text"] = study.user_attrs["space_text"]

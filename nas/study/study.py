@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -108,6 +108,10 @@ class Study:
             raise UserError(f"no study '{title or ''}' in {storage_url}{hint}")
         folders = [f for f in (*chosen["plugins"], *plugins) if Path(f).is_dir()]
         space = parse_space(chosen["space_text"], chosen["space_file"], discover(folders))
+        if space.measure:
+            # A mode may have set another number of replicates than the file does.
+            replicates = chosen["replicates"].get(f"{chosen['title']}/{Twins(space.measure).name}") or space.measure.replicates
+            space = replace(space, measure=replace(space.measure, replicates=replicates))
         study = cls._opened(space, {key: chosen[key] for key in KEPT}, storage_url)
         if title is None or title == bare:
             return study

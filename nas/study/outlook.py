@@ -1,0 +1,60 @@
+"""Layer 4: what a measured design takes and what it can find, said before it is trained (METHOD §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nas.study.crew import default_workers
+from nas.study.preview import seconds_of
+from nas.study.study import Study
+
+LEAST_REPLICATES = 6
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """A design before it is trained. `detectable` is in standard deviations of the differences; None for one replicate."""
+
+    trainings: int
+    left: int
+    arms: int
+    replicates: int
+    minutes: float
+    workers: int
+    detectable: float | None
+
+    def lines(self) -> Iterator[str]:
+        """Yield the plan in sentences."""
+        told = f"{self.trainings:,} trainings ({self.replicates} replicates, {self.arms} arms)"
+        if self.left < self.trainings:
+            told += f", {self.left:,} of them still to do"
+        took = (
+            "under a minute"
+            if self.minutes < 1
+            else f"about {self.minutes:.0f} min"
+            if self.minutes < 90
+            else f"about {self.minutes / 60:.1f} h"
+        )
+        yield f"The measurement: {told}; {took} with {self.workers} worker{'s' * (self.workers > 1)} on this machine."
+        if self.detectable is not None:
+            yield f"It finds an effect of {self.detectable:.2f} sd of the paired differences with power .8, before Holm's correction."
+        if self.replicates < LEAST_REPLICATES:
+            yield f"With fewer than {LEAST_REPLICATES} replicates there will be no verdict."
+
+
+def outlook(study: Study, *, workers: int | None = None) -> Outlook | None:
+    """Say what is left of a study's measured design, timing a few steps on this machine; None where nothing is."""
+    if study.design is None:
+        return None
+    plan, total = study.design.plan, study.design.num_trainings
+    left = total - sum(t.state in ("complete", "failed") for t in study.record().measured)
+    if left <= 0:
+        return None
+    from nas.measuring.power import detectable  # over a second of imports, wanted only here
+
+    size = workers or study.space.search.workers or default_workers()
+    one = [p.sample for p in study.design.trainings(study.space, study.fits) if p.cell.replicate == 0]
+    seconds = sum(seconds_of(study.space, one)) / len(one) * left
+    found = detectable(plan.replicates) if plan.replicates > 1 else None
+    return Outlook(total, left, 1 + len(plan.levels), plan.replicates, seconds / size / 60, size, found)
