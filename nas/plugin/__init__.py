@@ -1,0 +1,58 @@
+"""Layer 1: what a plugin author imports: one base class a kind, the contexts they are built with, and the decorator.
+
+A plugin is a class that inherits one of the bases below and carries `@plugin("its_name")`. Its keyword-only parameters are
+its schema: a space file may set each of them, and only them. Its docstring is its help.
+
+    from nas.plugin import Block, UnitContext, plugin
+
+    @plugin("my_block")
+    class MyBlock(Block):
+        def __init__(self, context: UnitContext, *, kernel_size: int = 3) -> None: ...
+"""
+
+from nas.plugin.contexts import HeadContext, LongSkipContext, NetworkContext, ShortcutContext, StemContext, UnitContext
+from nas.plugin.data import Data, DataSet
+from nas.plugin.declaring import Bounds, Count, Each, Factory, Fraction, Positive, plugin, use
+from nas.plugin.networks import Activation, GeneratorFor, Head, Initialisation, Network, Norm, Stem
+from nas.plugin.recipes import Optimizer, Schedule
+from nas.plugin.units import Block, LongSkip, Shortcut, Unit, last_layer, make_unit
+
+BASES: tuple[type, ...] = (
+    Network, Block, Shortcut, Stem, Head, LongSkip, Norm, Activation, Initialisation, DataSet, Optimizer, Schedule,
+)  # fmt: skip
+"""Every kind of plugin, by its base class."""
+
+__all__ = [
+    "BASES",
+    "Activation",
+    "Block",
+    "Bounds",
+    "Count",
+    "Data",
+    "DataSet",
+    "Each",
+    "Factory",
+    "Fraction",
+    "GeneratorFor",
+    "Head",
+    "HeadContext",
+    "Initialisation",
+    "LongSkip",
+    "LongSkipContext",
+    "Network",
+    "NetworkContext",
+    "Norm",
+    "Optimizer",
+    "Positive",
+    "Schedule",
+    "Shortcut",
+    "ShortcutContext",
+    "Stem",
+    "StemContext",
+    "Unit",
+    "UnitContext",
+    "last_layer",
+    "make_unit",
+    "plugin",
+    "use",
+]
