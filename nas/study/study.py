@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any, Literal
 import optuna
 
 from nas.building import cost_of
-from nas.errors import StudyError, UserError, nearest
+from nas.errors import UserError, nearest
 from nas.measuring.ablation import Ablation, decide, plan_ablation
 from nas.measuring.design import Design, Twins
 from nas.registry import discover
@@ -26,16 +25,14 @@ from nas.study.environment import environment
 from nas.study.known import changes, studies_in
 from nas.study.ledger import Ledger, Slot, is_running, open_storage
 from nas.study.materials import context_of, describe_data, refuse_without_data
+from nas.study.run import Run
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar
 from nas.values.records import StudyRecord, TrainingRecord
 from nas.values.seeds import derive
 
-MAX_BROKEN_IN_A_ROW = 3
-HEAL_EVERY_S = 2.0
 KEPT = ("key", "hash", "name", "space_text", "space_file", "identity", "plugins")
 """What the ledger keeps of a space."""
-CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 
 
 @dataclass
@@ -245,7 +242,7 @@ class Study:
         deadline = self._deadline() if "search" in phases else None
         try:
             with Crew(self.storage_url, [x.name for x in ledgers], size=size, plugins=self.plugins, deadline=deadline) as crew:
-                yield from _Run(self, ledgers, crew, deadline).events()
+                yield from Run(self, ledgers, crew, deadline).events()
         finally:
             for ledger in ledgers:
                 ledger.heal()
@@ -264,69 +261,3 @@ class Study:
         """When the search has to end: what is left of its minutes, counted over every run of the study."""
         minutes = self.space.search.minutes
         return time.time() + minutes * 60 - self.search.about.get("searched_s", 0.0) if minutes else None
-
-
-class _Run:
-    """One run of a study: queue what is owed, keep the crew at work, until everything is told or given up."""
-
-    def __init__(self, study: Study, ledgers: Sequence[Ledger], crew: Crew, deadline: float | None) -> None:
-        self.study, self.ledgers, self.crew, self.deadline = study, ledgers, crew, deadline
-        self.broken_in_a_row, self.last_error = 0, ""
-        self.measure_slots = study.measure_slots() if any(x.phase != "search" for x in ledgers) else []
-        self.searched_before, self.started = study.search.about.get("searched_s", 0.0), time.time()
-
-    def events(self) -> Iterator[Mapping[str, Any]]:
-        while self._owed():
-            healed = time.time()
-            self.crew.fill(self.crew.size)
-            while time.time() - healed < HEAL_EVERY_S and self.crew.members:
-                for event in self.crew.events(timeout=0.2):
-                    self._note(event)
-                    yield event
-                self._check(self.crew.dismiss_dead())
-                yield {"event": "tick"}
-        for event in self.crew.events(timeout=0.0):
-            self._note(event)
-            yield event
-
-    def _owed(self) -> bool:
-        """Mend what dead workers left, queue what is missing, and say whether anything is left to train."""
-        left = False
-        for ledger in self.ledgers:
-            ledger.heal()
-            searching = ledger.phase == "search"
-            if searching and self.deadline:
-                ledger.study.set_user_attr("searched_s", self.searched_before + min(time.time(), self.deadline) - self.started)
-            over = searching and self.deadline is not None and time.time() >= self.deadline
-            if not over:
-                ledger.ensure(self.study.search_slots(ahead=2 * self.crew.size) if searching else self.measure_slots)
-            left |= ledger.has_open(running_only=over)
-        return left
-
-    def _note(self, event: Mapping[str, Any]) -> None:
-        self.study.note(event)
-        if event["event"] == "finished":
-            self.broken_in_a_row = 0
-        if event["event"] == "stopped":
-            raise StudyError(f"a worker stopped; what is finished is kept. It said:\n{event['error']}")
-        if event["event"] == "broken":
-            self._broke(event["error"])
-
-    def _broke(self, message: str) -> None:
-        self.broken_in_a_row += 1
-        self.last_error = message
-        if self.broken_in_a_row >= MAX_BROKEN_IN_A_ROW:
-            count = f"{self.broken_in_a_row} trainings in a row failed"
-            raise StudyError(f"{count}; what is finished is kept. The last one said:\n{message}")
-
-    def _check(self, dead: Sequence[Any]) -> None:
-        for member in dead:
-            code, said = member.process.returncode, "\n".join(member.errors)
-            if code > 0 and not self.last_error:
-                raise StudyError(f"a worker ended with an error:\n{said}")
-            if -code in CRASHES:
-                # Killed workers are replaced and their training is run again. A crash comes from the training itself:
-                # it counts as broken, so that one which always crashes ends the run instead of going round for ever.
-                message = f"the worker crashed with {signal.Signals(-code).name} in compiled code:\n{said}"
-                if sum(ledger.close_of(member.process.pid, message) for ledger in self.ledgers):
-                    self._broke(message)
