@@ -82,13 +82,15 @@ def _parts(network: Network) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _unit_names(parts: dict[str, nn.Module], shapes: dict[str, tuple[int, ...]]) -> dict[str, str]:
-    """Name units by stage and place: a stage ends where the output's shape changes."""
-    names, stage, before = {}, 0, None
+    """Name units by stage and place: a stage is what stands in one module of the network (`stages.0`) at one resolution."""
+    names: dict[str, str] = {}
     places: Counter[int] = Counter()
+    stage, before = 0, None
     for name, shape in shapes.items():
         if isinstance(parts[name], Unit):
-            stage += shape != before
-            before = shape
+            here = (name.rpartition(".")[0], shape[1:])
+            stage += here != before
+            before = here
             places[stage] += 1
             names[name] = f"stage {stage} · unit {places[stage]}"
     return names

@@ -2,7 +2,6 @@
 
 import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nas.building import build, build_without_weights, cost_of
 from nas.errors import PluginError
-from nas.paths import shipped
+from nas.outlining import outline
 from nas.plugin import Network, NetworkContext
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import parse_space
 from nas.values.architecture import Architecture
-from nas.values.outcome import Cost
 
 SMALL = NetworkContext((3, 16, 16), 5)
 
@@ -55,27 +53,6 @@ def shortcut_names(registry: Registry) -> tuple[str, ...]:
 
 
 # --- counts ---------------------------------------------------------------------------------------------------------
-
-PUBLISHED = {
-    "resnet18": Cost(11_689_512, 1_814_073_344, 18),
-    "resnet50": Cost(25_557_032, 4_089_184_256, 50),
-    "resnext50_32x4d": Cost(25_028_904, 4_230_479_872, 50),
-    "resnet50d": Cost(25_576_264, 4_328_824_832, 52),  # its stem has three layers in place of one
-    "densenet_40_12": Cost(1_019_722, 264_812_928, 40),
-    "densenet_bc_100_12": Cost(769_162, 287_929_692, 100),
-    "densenet121": Cost(7_978_856, 2_834_161_664, 121),
-    "mobilenet_v2": Cost(3_504_872, 300_774_272, 53),
-    "convnext_tiny": Cost(28_589_128, 4_455_531_264, 59),
-}
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_reference_network_has_the_published_cost(name: str, registry: Registry) -> None:
-    file = Path(shipped("search_spaces"), "reference", f"{name}.yaml")
-    space = parse_space(file.read_text(encoding="utf-8"), str(file), registry)
-    assert space.input is not None
-    context = NetworkContext(space.input.shape, space.input.classes)
-    assert cost_of(sample(space, first_choice).configuration.architecture, registry, context) == PUBLISHED[name]
 
 
 @pytest.mark.parametrize(
@@ -345,3 +322,21 @@ def test_units_are_listed_in_the_order_in_which_they_run(text: str, network: Cal
         unit.register_forward_hook(lambda module, _inputs, _output: ran.append(module))
     built(picture(1, 3, 16, 16))
     assert [unit for _, unit in built.units()] == ran
+
+
+def stage_names(registry: Registry, text: str) -> list[str]:
+    return [row.name for row in outline(architecture_of(text, registry), registry, SMALL) if "unit" in row.name]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{staged: {widths: [4, 4], depth: [2, 1], strides: [1, 1]}}", ["stage 1 · unit 1", "stage 1 · unit 2", "stage 2 · unit 1"]),
+        ("{dense: {growth: 4, stages: 2, depth: [2, 1]}}", ["stage 1 · unit 1", "stage 1 · unit 2", "stage 2 · unit 1"]),
+        ("{mlp: {widths: [4, 4], depth: 1}}", ["stage 1 · unit 1", "stage 2 · unit 1"]),
+        ("{isotropic: {width: 8, depth: 1}}", ["stage 1 · unit 1", "stage 1 · unit 2"]),
+        ("{unet: {widths: [4, 4], depth: 1}}", ["stage 1 · unit 1", "stage 2 · unit 1", "stage 3 · unit 1"]),
+    ],
+)
+def test_an_outline_names_units_by_their_stage_in_the_network(text: str, expected: list[str], registry: Registry) -> None:
+    assert stage_names(registry, text) == expected
