@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -231,13 +232,13 @@ def results_of(record: StudyRecord) -> tuple[Result, ...]:
         cell, outcome = training.cell, training.outcome
         if cell is None or (cell in cells and outcome is None):
             continue
-        told = outcome is not None and training.state in ("complete", "failed")
+        told = outcome is not None and training.state in ("complete", "failed") and math.isfinite(outcome.score)
         cells[cell] = Result(
             replicate=cell.replicate,
             level=cell.level,
             by=tuple(value for _, value in cell.by),
             value=outcome.score if outcome and told else None,
-            failed=training.state == "failed",
+            failed=told and training.state == "failed",
             parameters=outcome.cost.parameters if outcome else None,
             macs=outcome.cost.macs if outcome else None,
             num_layers=outcome.cost.num_layers if outcome else None,
@@ -257,12 +258,12 @@ def effects_of(record: StudyRecord) -> Effects | None:
         levels=plan.levels,
         by=tuple(path for path, _ in plan.by),
         smallest_effect=plan.smallest_effect,
-        maximize=not plan.metric.endswith("loss"),
+        maximize=plan.direction == "maximize",
         scope=str(record.data.get("name", "")),
     )
     if not record.changes:
         return effects
-    unit = "" if plan.metric.endswith("loss") else "points"
+    unit = "points" if plan.metric.endswith("accuracy") else ""
     return replace(effects, sentence=tell_ablation(effects, record.changes, scope=str(record.data.get("name", "")), unit=unit))
 
 

@@ -15,6 +15,7 @@ from nas.space import Decision, Space
 from nas.values.architecture import key_of
 from nas.values.domains import Choices, FloatRange, IntRange, Scalar, written
 from nas.values.effects import Effects, Estimate
+from nas.values.outcome import Direction, direction_of
 from nas.values.records import Cell, Change, MeasurePlan, Phase
 from nas.values.seeds import derive
 
@@ -35,6 +36,7 @@ class Ablation:
     smallest_effect: float
     metric: str = "test_accuracy"
     left_out: tuple[str, ...] = ()
+    direction: Direction = "maximize"
 
     @property
     def phase(self) -> Phase:
@@ -50,7 +52,7 @@ class Ablation:
     def plan(self) -> MeasurePlan:
         """What is compared with what: every change with the unchanged architecture."""
         levels = tuple(change.level for change in self.changes)
-        return MeasurePlan(FACTOR, UNCHANGED, levels, (), self.replicates, self.smallest_effect, self.metric)
+        return MeasurePlan(FACTOR, UNCHANGED, levels, (), self.replicates, self.smallest_effect, self.metric, self.direction)
 
     @property
     def num_trainings(self) -> int:
@@ -75,7 +77,13 @@ class Ablation:
         changes = tuple(
             Change(c["path"], c["before"], c["after"], _pairs(c["appeared"]), tuple(c["vanished"])) for c in document["changes"]
         )
-        known = {**document, "base": _pairs(document["base"]), "changes": changes, "left_out": tuple(document["left_out"])}
+        known = {
+            "direction": direction_of(document["metric"]),
+            **document,
+            "base": _pairs(document["base"]),
+            "changes": changes,
+            "left_out": tuple(document["left_out"]),
+        }
         return cls(**known)
 
 
@@ -86,7 +94,7 @@ def decide(space: Space, fixed: Mapping[str, Scalar]) -> Sample:
 
 def plan_ablation(
     space: Space, base: Decided, *, references: Mapping[str, Scalar], only: Sequence[str] = (), replicates: int,
-    smallest_effect: float, metric: str, fits: Fits,
+    smallest_effect: float, metric: str, direction: Direction = "maximize", fits: Fits,
 ) -> Ablation:  # fmt: skip
     """Choose the changes: each decision of `base` to its reference where `references` has one, else to each other level.
 
@@ -98,6 +106,7 @@ def plan_ablation(
         replicates: how many (seed, split) every arm is trained with.
         smallest_effect: the smallest effect that matters, a fraction.
         metric: what a training is scored by.
+        direction: which way it is better.
         fits: says whether a configuration keeps the constraints; a change that does not is left out and told.
 
     Raises:
@@ -122,7 +131,7 @@ def plan_ablation(
                 changes.append(change)
     if not changes:
         raise UserError(f"ablate: nothing to change: {'; '.join(left_out) or 'the space has no decisions'}")
-    return Ablation(decided.decisions, tuple(changes), replicates, smallest_effect, metric, tuple(left_out))
+    return Ablation(decided.decisions, tuple(changes), replicates, smallest_effect, metric, tuple(left_out), direction)
 
 
 def levels_beside(decision: Decision, value: Scalar) -> tuple[Scalar, ...]:

@@ -82,7 +82,7 @@ class Twins:
     def plan(self) -> MeasurePlan:
         """What is compared with what."""
         o = self.options
-        return MeasurePlan(o.factor, o.reference, o.levels, o.by, o.replicates, o.smallest_effect, o.metric)
+        return MeasurePlan(o.factor, o.reference, o.levels, o.by, o.replicates, o.smallest_effect, o.metric, o.direction)
 
     @property
     def num_trainings(self) -> int:

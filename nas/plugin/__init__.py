@@ -14,11 +14,12 @@ from nas.plugin.contexts import HeadContext, LongSkipContext, NetworkContext, Sh
 from nas.plugin.data import Data, DataSet
 from nas.plugin.declaring import Bounds, Count, Each, Factory, Fraction, Positive, plugin, use
 from nas.plugin.networks import Activation, GeneratorFor, Head, Initialisation, Network, Norm, Stem
+from nas.plugin.probes import Examples, Figure, Moment, Probe, Reading, Subject
 from nas.plugin.recipes import Optimizer, Schedule
 from nas.plugin.units import Block, LongSkip, Shortcut, Unit, last_layer, make_unit
 
 BASES: tuple[type, ...] = (
-    Network, Block, Shortcut, Stem, Head, LongSkip, Norm, Activation, Initialisation, DataSet, Optimizer, Schedule,
+    Network, Block, Shortcut, Stem, Head, LongSkip, Norm, Activation, Initialisation, DataSet, Optimizer, Schedule, Probe,
 )  # fmt: skip
 """Every kind of plugin, by its base class."""
 
@@ -31,7 +32,9 @@ __all__ = [
     "Data",
     "DataSet",
     "Each",
+    "Examples",
     "Factory",
+    "Figure",
     "Fraction",
     "GeneratorFor",
     "Head",
@@ -39,16 +42,20 @@ __all__ = [
     "Initialisation",
     "LongSkip",
     "LongSkipContext",
+    "Moment",
     "Network",
     "NetworkContext",
     "Norm",
     "Optimizer",
     "Positive",
+    "Probe",
+    "Reading",
     "Schedule",
     "Shortcut",
     "ShortcutContext",
     "Stem",
     "StemContext",
+    "Subject",
     "Unit",
     "UnitContext",
     "last_layer",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nas.values.architecture import write
 from nas.values.domains import Scalar
 from nas.values.effects import Effects, Interval
+from nas.values.outcome import is_of_a_probe
 from nas.values.records import TrainingRecord
 
 MINUS = "\N{MINUS SIGN}"
@@ -31,8 +32,8 @@ class Unit:
 
     @classmethod
     def of(cls, objective: str) -> Unit:
-        """Return points for shares such as `val_accuracy` or `test_error`, plain figures for a loss."""
-        return cls(1.0, "", 3) if "loss" in objective else cls(100.0, "points", 1)
+        """Return points for shares such as `val_accuracy` or `test_error`, plain figures for a loss and for a probe's."""
+        return cls(1.0, "", 3) if "loss" in objective or is_of_a_probe(objective) else cls(100.0, "points", 1)
 
     @property
     def suffix(self) -> str:

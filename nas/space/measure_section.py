@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from nas.errors import Where, nearest
 from nas.plugin import Bounds
-from nas.registry.signature import ScalarType
+from nas.registry.signature import OneOf, ScalarType
 from nas.space.activity import always, everything, possible, uses_of
 from nas.space.parser import Parser
-from nas.space.section_reader import read_metric
+from nas.space.section_reader import figures_of, read_metric
 from nas.space.sections import MeasureOptions
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe
 from nas.values.domains import Choices, Scalar, written
+from nas.values.outcome import Direction, direction_of
 
 if TYPE_CHECKING:
     from nas.space.space import Space
 
-KEYS = ("factor", "reference", "levels", "by", "hold", "replicates", "smallest_effect", "metric")
+KEYS = ("factor", "reference", "levels", "by", "hold", "replicates", "smallest_effect", "metric", "direction")
 MAX_CELLS = 1000
 
 
@@ -40,6 +41,7 @@ def read_measure(parser: Parser, space: Space, tree: MappingTree) -> MeasureOpti
         replicates=int(reader.number("replicates", ScalarType(int, Bounds(1)), MeasureOptions.replicates)),
         smallest_effect=reader.number("smallest_effect", ScalarType(float, Bounds(0)), MeasureOptions.smallest_effect),
         metric=reader.metric(),
+        direction=reader.direction(),
     )
     reader.refuse_effect(options)
     reader.refuse_two_roles(options)
@@ -133,7 +135,20 @@ class _Reader:
 
     def metric(self) -> str:
         given = self.tree.get("metric")
-        return MeasureOptions.metric if given is None else read_metric(self.parser, given, "measure.metric")
+        if given is None:
+            return MeasureOptions.metric
+        return read_metric(self.parser, given, "measure.metric", probes=figures_of(self.space.probes, self.space.registry))
+
+    def direction(self) -> Direction:
+        """Return the way in which the metric is better: as given for a probe's figure, else as its probe declares it."""
+        given, metric = self.tree.get("direction"), self.metric()
+        declared = figures_of(self.space.probes, self.space.registry).get(metric)
+        if given is None:
+            return declared or direction_of(metric)
+        direction: Direction = self.parser.constant(given, OneOf(get_args(Direction)), "measure.direction")
+        if declared is None and direction != direction_of(metric):
+            raise self.parser.fail(f"would take the worst {metric} for the best; remove it", given, "measure.direction")
+        return direction
 
     def refuse_effect(self, options: MeasureOptions) -> None:
         given = self.tree.get("smallest_effect")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from nas.recipe import Recipe
 from nas.registry.registry import PluginInfo, Registry
 from nas.registry.signature import ListType, OneOf, Parameter, ParameterType, PluginType, ScalarType, members_of, parameters_of
+from nas.space.section_reader import figures_of
 from nas.space.sections import QUANTITIES, InputOptions, SearchOptions
-from nas.values.outcome import METRICS
+from nas.values.architecture import PluginNode
+from nas.values.outcome import METRICS, Direction
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
@@ -34,8 +36,9 @@ def schema_of(registry: Registry) -> dict[str, Any]:
             "input": _section(parameters_of(InputOptions, "input"), InputOptions, constant=True),
             "architecture": {"$ref": "#/definitions/network"},
             "train": _section(parameters_of(Recipe, "train"), Recipe),
+            "probes": {"type": "array", "items": {"$ref": "#/definitions/probe"}},
             "search": _section(parameters_of(SearchOptions, "search"), SearchOptions, constant=True),
-            "measure": _measure(),
+            "measure": _measure(registry),
             "constraints": {"type": "array", "items": {"type": "string", "pattern": f"^({'|'.join(QUANTITIES)})\\s*[<>]=?\\s*[0-9.]"}},
             "shared": {"type": "object", "description": "Decisions that are made once and used by name: `{shared: name}`."},
             "seed": {"type": "integer"},
@@ -116,7 +119,7 @@ def _any(schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return schemas[0] if len(schemas) == 1 else {"anyOf": list(schemas)}
 
 
-def _measure() -> dict[str, Any]:
+def _measure(registry: Registry) -> dict[str, Any]:
     label: dict[str, Any] = {"description": "A value of the decision, as `nas check` prints it."}
     labels = {"type": "array", "minItems": 1, "items": label}
     return {
@@ -132,6 +135,7 @@ def _measure() -> dict[str, Any]:
             "hold": {"type": "object", "additionalProperties": label, "description": "Decisions held at one value."},
             "replicates": {"type": "integer", "minimum": 1},
             "smallest_effect": {"type": "number", "minimum": 0, "description": "A fraction: 0.01 is one accuracy point."},
-            "metric": {"enum": list(METRICS)},
+            "metric": {"enum": [*METRICS, *figures_of([PluginNode(name) for name in registry.names("probe")], registry)]},
+            "direction": {"enum": list(get_args(Direction)), "description": "Which way a probe's figure is better."},
         },
     }

@@ -1,18 +1,22 @@
-"""Layer 2: reads the sections that hold no decisions: `name:`, `seed:`, `search:`, `input:`, `constraints:`, `shared:`."""
+"""Layer 2: reads the sections that hold no decisions: `name:`, `seed:`, `search:`, `probes:`, `input:`, `constraints:`, `shared:`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nas.errors import nearest, shown
+from nas.plugin import Probe
+from nas.registry import Registry
 from nas.registry.signature import Parameter, ScalarType, parameters_of
 from nas.space.parser import Parser
 from nas.space.sections import CONSTRAINT_FORM, Constraint, InputOptions, SearchOptions
+from nas.space.templates import decided
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe
-from nas.values.outcome import METRICS
+from nas.values.architecture import PluginNode
+from nas.values.outcome import METRICS, Direction
 
 MAX_NAME = 100
 
@@ -104,12 +108,45 @@ def read_constraints(parser: Parser, tree: Tree | None) -> tuple[Constraint, ...
     return tuple(found)
 
 
-def read_metric(parser: Parser, tree: Tree, path: str) -> str:
-    """Read the name of a metric."""
+def read_probes(parser: Parser, tree: Tree | None) -> tuple[PluginNode, ...]:
+    """Read `probes:`, a list of probes, each a name or `{name: {parameter: value}}` without decisions."""
+    if tree is None or (isinstance(tree, ScalarTree) and tree.is_null):
+        return ()
+    if not isinstance(tree, SequenceTree):
+        raise parser.fail(f"must be a list like `[lesion, gradients]`, got {describe(tree)}", tree, "probes")
+    found: dict[str, PluginNode] = {}
+    for i, item in enumerate(tree.items):
+        template = parser.node(item, "probe", f"probes.{i}")
+        try:
+            node = decided(template)
+        except ValueError as error:
+            raise parser.fail("must be a constant; decisions stand under architecture, train and data", item, str(error)) from None
+        assert isinstance(node, PluginNode), "a node template gives a node"
+        if node.name in found:
+            raise parser.fail(f"the probe '{node.name}' stands here twice, and its figures would have one name", item, f"probes.{i}")
+        found[node.name] = node
+    return tuple(found.values())
+
+
+def read_metric(parser: Parser, tree: Tree, path: str, *, probes: Mapping[str, Direction] | None = None) -> str:
+    """Read the name of a metric; `probes` are the figures of probes that may be one, with the way they are better."""
     name: str = parser.constant(tree, ScalarType(str), path)
-    if name not in METRICS:
-        raise parser.fail(f"must be a metric, got '{shown(name)}'{nearest(name, METRICS)}", tree, path)
-    return name
+    if name in METRICS or name in (probes or {}):
+        return name
+    probe, _, figure = name.partition(".")
+    if figure and probe in parser.registry.names("probe"):
+        told = figures_of([PluginNode(probe)], parser.registry)
+        if name in told:
+            what = f"write `probes: [{probe}]` too" if probes is not None else "a search is for a metric of the training itself"
+            raise parser.fail(f"is a figure of the probe '{probe}', got '{shown(name)}'; {what}", tree, path)
+        raise parser.fail(f"must be a metric, got '{shown(name)}'{nearest(name, told)}", tree, path)
+    raise parser.fail(f"must be a metric, got '{shown(name)}'{nearest(name, (*METRICS, *(probes or ())))}", tree, path)
+
+
+def figures_of(probes: Sequence[PluginNode], registry: Registry) -> dict[str, Direction]:
+    """Return the figures of some probes, `PROBE.FIGURE`, with the way each is better."""
+    classes = {probe.name: cast(type[Probe], registry.find("probe", probe.name).cls) for probe in probes}
+    return {f"{name}.{figure.name}": figure.direction for name, cls in classes.items() for figure in cls.figures}
 
 
 def _refuse_objective(parser: Parser, tree: Tree, name: str, key: str) -> None:

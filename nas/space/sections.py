@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import operator
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated, Literal
 
 from nas.errors import nearest, shown
 from nas.plugin import Bounds, Count
 from nas.values.domains import Scalar, written
-from nas.values.outcome import Cost
+from nas.values.outcome import Cost, Direction
 
 Minutes = Annotated[float, Bounds(0.01)]
 
@@ -57,6 +57,7 @@ class MeasureOptions:
 
     `hold` fixes other decisions; what is neither held nor `by` is a nuisance, drawn anew for every replicate.
     `smallest_effect` is the smallest effect of interest, a fraction (METHOD: declared, never taken from the data).
+    `metric` may be a figure of one of the probes, `PROBE.FIGURE`; `direction` then says which way is better.
     """
 
     factor: str
@@ -67,6 +68,8 @@ class MeasureOptions:
     replicates: int = 10
     smallest_effect: float = 0.01
     metric: str = "test_accuracy"
+    # Not in the repr, which names the design's ledger: it says how results are judged, not which there are.
+    direction: Direction = field(default="maximize", repr=False)
 
     @property
     def arms(self) -> tuple[Scalar, ...]:

@@ -20,6 +20,7 @@ from nas.space.section_reader import (
     read_input,
     read_mapping,
     read_name,
+    read_probes,
     read_search,
     read_seed,
     read_shared,
@@ -28,10 +29,10 @@ from nas.space.section_reader import (
 from nas.space.sections import Constraint, InputOptions, MeasureOptions, SearchOptions
 from nas.space.templates import Decision, NodeTemplate, Placed, Template, decisions_in, document_of, plugins_in
 from nas.space.yaml_tree import MappingTree, ScalarTree, describe, read_yaml
-from nas.values.architecture import key_of
+from nas.values.architecture import PluginNode, key_of
 from nas.values.domains import Choices, IntRange, Scalar, written
 
-SECTIONS = ("name", "data", "input", "architecture", "train", "search", "measure", "constraints", "shared", "seed")
+SECTIONS = ("name", "data", "input", "architecture", "train", "probes", "search", "measure", "constraints", "shared", "seed")
 DEFAULT_DATA = "digits"
 MAX_PATH = 500  # the ledger's databases hold 512 characters
 
@@ -52,6 +53,7 @@ class Space:
     seed: int
     input: InputOptions | None
     registry: Registry
+    probes: tuple[PluginNode, ...] = ()
 
     @property
     def roots(self) -> Mapping[str, Template]:
@@ -75,8 +77,11 @@ class Space:
         disk; plugins count by their sources. What differs between two identities is what makes two studies different.
         """
         used = {plugin for root in self.roots.values() for plugin in plugins_in(root)} - {("train", "train")}
+        used |= {("probe", probe.name) for probe in self.probes}
         return {
             **self._places(),
+            # Nothing stands here without probes: the studies of spaces that have none keep their keys.
+            **{f"probes.{probe.name}": probe.to_dict()[probe.name] for probe in self.probes},
             "constraints": sorted(str(c) for c in self.constraints),
             "search": f"{self.search.direction} {self.search.objective}, {self.search.sampler}, {self.search.pruner}",
             "seed": self.seed,
@@ -180,6 +185,7 @@ def _read(parser: Parser, tree: MappingTree, text: str) -> Space:
         seed=read_seed(parser, tree.get("seed")),
         input=read_input(parser, tree),
         registry=parser.registry,
+        probes=read_probes(parser, tree.get("probes")),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Union
 
+from nas.values.architecture import PluginNode, Value
 from nas.values.domains import Choices, Domain, IntRange, Scalar
 
 
@@ -86,6 +87,17 @@ def plugins_in(template: Template) -> Iterator[tuple[str, str]]:
         yield template.kind, template.name
     for inner in children(template):
         yield from plugins_in(inner)
+
+
+def decided(template: Template) -> Value:
+    """Return what a template without decisions stands for. Raises ValueError, with its path, for the first decision."""
+    if isinstance(template, Fixed):
+        return template.value
+    if isinstance(template, ListTemplate):
+        return tuple(map(decided, template.items))
+    if isinstance(template, NodeTemplate):
+        return PluginNode(template.name, tuple((name, decided(inner)) for name, inner in template.parameters))
+    raise ValueError(template.path)
 
 
 def document_of(template: Template, place: str) -> dict[str, Any]:

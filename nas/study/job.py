@@ -12,19 +12,24 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from nas.building import build, build_recipe
+from nas.building import build, build_recipe, make
 from nas.errors import StudyError
 from nas.measuring.failures import above_chance
-from nas.plugin import NetworkContext
+from nas.plugin import NetworkContext, Probe
+from nas.probes.running import Snapshots, with_readings
 from nas.registry import Registry, discover
 from nas.study.materials import load_split
+from nas.study.subjects import subject_of
 from nas.training.fit import Goal, ShouldStop, train
-from nas.values.architecture import Configuration
-from nas.values.outcome import Cost, Outcome
+from nas.values.architecture import Configuration, PluginNode
+from nas.values.outcome import Cost, Outcome, is_of_a_probe
+
+TRAINED_BY = "test_accuracy"
+"""What a training is judged by where a probe's figure is its score."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Job:
     metric: str
     seed: int
     split_seed: int
+    probes: tuple[PluginNode, ...] = ()
 
     def needs_processes(self, registry: Registry) -> bool:
         """Say whether the recipe shares the training between devices."""
@@ -53,6 +59,7 @@ class Job:
             "metric": self.metric,
             "seed": self.seed,
             "split_seed": self.split_seed,
+            "probes": [node.to_dict() for node in self.probes],
         }
 
     @classmethod
@@ -65,19 +72,27 @@ class Job:
             document["metric"],
             document["seed"],
             document["split_seed"],
+            tuple(map(PluginNode.from_dict, document["probes"])),
         )
 
 
 def run_job(job: Job, registry: Registry, should_stop: ShouldStop = lambda _epoch, _value: False) -> Outcome:
-    """Train in this process."""
-    return train(
-        build(job.configuration.architecture, registry, job.context, seed=job.seed),
-        build_recipe(job.configuration.train, registry),
-        load_split(job.configuration.data, registry, job.split_seed),
-        job.cost,
-        Goal(job.metric, learned_nothing=lambda *counts: not above_chance(*counts), should_stop=should_stop),
-        seed=job.seed,
+    """Train in this process, then measure with the probes; a pruned training is not probed."""
+    network = build(job.configuration.architecture, registry, job.context, seed=job.seed)
+    split = load_split(job.configuration.data, registry, job.split_seed)
+    probes = [(node.name, cast(Probe, make("probe", node, registry))) for node in job.probes]
+    snapshots = Snapshots(network, probes)
+    goal = Goal(
+        TRAINED_BY if is_of_a_probe(job.metric) else job.metric,
+        learned_nothing=lambda *counts: not above_chance(*counts),
+        should_stop=should_stop,
+        on_step=snapshots.keep,
     )
+    outcome = train(network, build_recipe(job.configuration.train, registry), split, job.cost, goal, seed=job.seed)
+    if not probes or outcome.status == "pruned":
+        return outcome
+    subject = subject_of(job, registry, network, split, snapshots)
+    return with_readings(outcome, probes, subject, metric=job.metric)
 
 
 def run_in_processes(job: Job, plugins: Sequence[str]) -> Outcome:
@@ -96,8 +111,11 @@ def main() -> None:
     """Run the job of a folder; the first process writes its outcome there."""
     folder = Path(sys.argv[1])
     document = json.loads((folder / "job.json").read_text())
-    outcome = run_job(Job.from_dict(document), discover(document["plugins"]))
-    if os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0":
+    is_first = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+    job = Job.from_dict(document)
+    # Every process has the whole network after the training: one of them measures it.
+    outcome = run_job(job if is_first else replace(job, probes=()), discover(document["plugins"]))
+    if is_first:
         (folder / "outcome.json").write_text(json.dumps(outcome.to_dict()))
 
 

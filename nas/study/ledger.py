@@ -7,6 +7,7 @@ has slots, however often it was interrupted.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import warnings
@@ -185,7 +186,8 @@ class Ledger:
         if outcome.status == "pruned":
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
-            self.study.tell(trial, outcome.score)
+            # A measurement that has no value is an outcome too. No sampler learns from it, and Optuna takes numbers only.
+            self.study.tell(trial, outcome.score if math.isfinite(outcome.score) else 0.0)
 
     def fail(self, trial: Trial, end: str, message: str = "") -> None:
         """Close a trial without an outcome: `invalid` (breaks a constraint), `broken` or `interrupted`."""

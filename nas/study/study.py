@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 
@@ -82,10 +82,9 @@ class Study:
         """Return the study with another measured design, in a ledger of its own beside the search's."""
         measured = None
         if design:
-            direction: Literal["minimize", "maximize"] = "minimize" if design.plan.metric.endswith("loss") else "maximize"
             about = {key: self.search.about[key] for key in KEPT if key in self.search.about}
             about |= {"phase": design.phase, "metric": design.plan.metric, "design": design.to_dict()}
-            measured = Ledger.create(self.storage, f"{self.search.name}/{design.name}", direction=direction, about=about)
+            measured = Ledger.create(self.storage, f"{self.search.name}/{design.name}", direction=design.plan.direction, about=about)
         study = Study(self.space, self.key, self.storage, self.storage_url, self.search, measured, design, self.plugins, self.changes)
         study.refresh()
         return study
@@ -135,7 +134,7 @@ class Study:
         return self.measuring(plan_ablation(
             self.space, tuple(fixed.items()), references=references, only=only,
             replicates=replicates or said.replicates, smallest_effect=smallest_effect or said.smallest_effect,
-            metric=said.metric, fits=self.fits,
+            metric=said.metric, direction=said.direction, fits=self.fits,
         ))  # fmt: skip
 
     @property

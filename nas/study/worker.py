@@ -149,7 +149,7 @@ def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Regi
 
     seed = trial.user_attrs["seed"]
     split_seed = seed if measuring else desk.space.seed
-    job = Job(sampled.configuration, cost, context_of(desk.space, sampled.configuration), desk.metric, seed, split_seed)
+    job = Job(sampled.configuration, cost, context_of(desk.space, sampled.configuration), desk.metric, seed, split_seed, desk.space.probes)
     if job.needs_processes(registry):
         return run_in_processes(job, desk.plugins)
     return run_job(job, registry, should_stop)

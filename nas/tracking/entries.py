@@ -109,6 +109,8 @@ def _training_tags(training: TrainingRecord, record: StudyRecord) -> dict[str, s
         tags["nas.worker"] = training.worker
     if training.outcome:
         tags["nas.device"] = training.outcome.device
+        tags |= {f"nas.probe.{name}": words for name, words in training.outcome.words.items()}
+        tags |= {f"nas.probe.{name}.error": error for name, error in training.outcome.errors.items()}
     why = training.error or (training.outcome.failure if training.outcome else "")
     if why:
         tags["nas.reason"] = cut(why.strip().splitlines()[-1] if why.strip() else why, 250)
@@ -121,7 +123,7 @@ def _cut_tags(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def _outcome_points(outcome: Outcome, start_ms: int, end_ms: int) -> Iterator[Point]:
-    keys = safe_keys((*outcome.curves, *outcome.metrics))
+    keys = safe_keys((*outcome.curves, *outcome.metrics, *outcome.series))
     last = {}
     for name, values in outcome.curves.items():
         # Times are shared out evenly: a training record holds no time per epoch.
@@ -129,6 +131,9 @@ def _outcome_points(outcome: Outcome, start_ms: int, end_ms: int) -> Iterator[Po
             at_ms = start_ms + (end_ms - start_ms) * epoch // (len(values) + 1)
             yield Point(keys[name], _finite(value), epoch, at_ms)
             last[name] = value
+    for name, values in outcome.series.items():
+        # One point a unit or layer, its index as the step: the UI then draws the network from front to back.
+        yield from (Point(keys[name], _finite(value), index, end_ms) for index, value in enumerate(values))
     for name, value in _final_figures(outcome).items():
         if name not in last:
             yield Point(keys.get(name, name), _finite(value), 0, end_ms)

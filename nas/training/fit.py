@@ -24,6 +24,9 @@ from nas.values.seeds import derive
 ShouldStop = Callable[[int, float], bool]
 """Told the objective's value after each epoch (counted from 1); True ends the training as pruned."""
 
+OnStep = Callable[[int], None]
+"""Told after each optimizer step how many there were."""
+
 LearnedNothing = Callable[[int, int, float], bool]
 """(num_correct, num_examples, majority_share) -> whether the network is not above chance."""
 
@@ -40,6 +43,7 @@ class Goal:
     metric: str
     learned_nothing: LearnedNothing
     should_stop: ShouldStop = lambda _epoch, _value: False
+    on_step: OnStep = lambda _step: None
 
 
 METRICS = tuple(f"{part}_{figure}" for part in ("train", "val", "test") for figure in ("accuracy", "loss"))
@@ -113,6 +117,7 @@ class _Module(pl.LightningModule):
         if self.recipe.gradient_clip_val is not None:
             self.clip_gradients(optimizer.optimizer, self.recipe.gradient_clip_val, "norm")
         optimizer.step()
+        self.goal.on_step(self.global_step)
         with torch.no_grad():
             correct = (logits.argmax(1) == targets).sum()
             self.totals += torch.stack((loss.detach() * len(index), correct, correct.new_tensor(len(index))))

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Status = Literal["complete", "pruned", "failed"]
 
 METRICS = tuple(f"{part}_{figure}" for part in ("train", "val", "test") for figure in ("accuracy", "loss"))
-"""The figures that a training can be judged by."""
+"""The figures that a training can be judged by; a probe's are named `PROBE.FIGURE`."""
+
+Direction = Literal["maximize", "minimize"]
+
+
+def direction_of(metric: str) -> Direction:
+    """Return which way a training's own metric is better."""
+    return "minimize" if metric.endswith("loss") else "maximize"
+
+
+def is_of_a_probe(metric: str) -> bool:
+    """Say whether a metric is a probe's figure, `PROBE.FIGURE`."""
+    return "." in metric
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,8 @@ class Outcome:
     chance; METHOD: an outcome, never dropped), and then `failure` says why and `score` is the failure score.
     `score` is the objective's metric as a fraction; `metrics` holds the final figures (`val_accuracy`, `test_loss` …)
     as they were measured; `curves` holds one value an epoch for each of `train_loss`, `val_loss`, `val_accuracy` ….
+    Probes add their figures to `metrics` and to `series` theirs, as `PROBE.NAME`; `words` holds what each says in a sentence,
+    `errors` why one could not measure.
     """
 
     status: Status
@@ -45,12 +59,17 @@ class Outcome:
     duration_s: float
     device: str
     failure: str = ""
+    series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data; figures that are not finite are written as their names."""
         document = asdict(self)
         document["metrics"] = {name: _plain(value) for name, value in self.metrics.items()}
-        document["curves"] = {name: [_plain(v) for v in values] for name, values in self.curves.items()}
+        document["score"] = _plain(self.score)
+        for name in ("curves", "series"):
+            document[name] = {key: [_plain(v) for v in values] for key, values in getattr(self, name).items()}
         return document
 
     @classmethod
@@ -58,7 +77,9 @@ class Outcome:
         """Read what `to_dict` wrote."""
         fields = dict(document)
         fields["metrics"] = {name: float(value) for name, value in fields["metrics"].items()}
-        fields["curves"] = {name: tuple(float(v) for v in values) for name, values in fields["curves"].items()}
+        fields["score"] = float(fields["score"])
+        for name in ("curves", "series"):
+            fields[name] = {key: tuple(float(v) for v in values) for key, values in fields.get(name, {}).items()}
         fields["cost"] = Cost(**fields["cost"])
         return cls(**fields)
 

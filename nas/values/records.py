@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar, written
-from nas.values.outcome import Outcome
+from nas.values.outcome import Direction, Outcome
 
 Phase = Literal["search", "measure", "ablate"]
 State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupted", "broken", "invalid"]
@@ -58,6 +58,7 @@ class MeasurePlan:
     replicates: int
     smallest_effect: float
     metric: str = "test_accuracy"
+    direction: Direction = "maximize"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,46 @@
+"""Layer 4: what probes are given of a training: its network at several moments, its split, its loss."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas.building import build
+from nas.plugin import Examples, Moment, Network, Subject
+from nas.probes.running import Snapshots
+from nas.registry import Registry
+from nas.training.data import Split
+
+if TYPE_CHECKING:
+    from nas.study.job import Job
+
+
+def subject_of(job: Job, registry: Registry, network: Network, split: Split, snapshots: Snapshots) -> Subject:
+    """Return a trained network as probes see it; other moments are built anew, and filled where a state was kept."""
+    device, dtype = next(network.parameters()).device, next(network.parameters()).dtype
+
+    def at(moment: Moment) -> Network:
+        if moment == "end":
+            found = copy.deepcopy(network)
+        else:
+            found = build(job.configuration.architecture, registry, job.context, seed=job.seed).to(device, dtype)
+            if moment != "start":
+                found.load_state_dict(snapshots.states[moment])
+        found.zero_grad(set_to_none=True)
+        return found
+
+    parts = {
+        name: Examples(getattr(split, name).inputs.to(device, dtype), getattr(split, name).targets.to(device))
+        for name in ("train", "val", "test")
+    }
+    moments: tuple[Moment, ...] = ("start", *sorted(step for step in snapshots.states if isinstance(step, int)), "end")
+    return Subject(parts, F.cross_entropy, share_wrong, split.num_classes, job.seed, moments, at)
+
+
+def share_wrong(outputs: Tensor, targets: Tensor) -> float:
+    """Return the share of answers that are wrong: outputs (N, K, …) of K classes, targets (N, …)."""
+    return float((outputs.argmax(1) != targets).to(torch.float64).mean())
