@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from nas.plugin import Bounds, Count, Factory, Fraction, Optimizer, Positive, Schedule, use
+from nas.plugin import Augmentation, Bounds, Count, Factory, Fraction, Optimizer, Positive, Schedule, use
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,7 @@ class Recipe:
     optimizer: Factory[Optimizer] = use("sgd")
     schedule: Factory[Schedule] = use("linear")
     label_smoothing: Fraction = 0.0
+    augment: tuple[Factory[Augmentation], ...] = ()
     accelerator: str = "auto"
     devices: Count | Literal["auto"] = 1
     num_nodes: Count = 1

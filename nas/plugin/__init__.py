@@ -14,24 +14,28 @@ from nas.plugin.contexts import HeadContext, LongSkipContext, NetworkContext, Sh
 from nas.plugin.data import Data, DataSet
 from nas.plugin.declaring import Bounds, Count, Each, Factory, Fraction, Positive, plugin, use
 from nas.plugin.networks import Activation, GeneratorFor, Head, Initialisation, Network, Norm, Stem
+from nas.plugin.pictures import Encoded, PictureFiles, Pictures, file_stamp
 from nas.plugin.probes import Examples, Figure, Moment, Probe, Reading, Subject
-from nas.plugin.recipes import Optimizer, Schedule
+from nas.plugin.recipes import Augmentation, Optimizer, Schedule
 from nas.plugin.units import Block, LongSkip, Shortcut, Unit, last_layer, make_unit
 
 BASES: tuple[type, ...] = (
-    Network, Block, Shortcut, Stem, Head, LongSkip, Norm, Activation, Initialisation, DataSet, Optimizer, Schedule, Probe,
+    Network, Block, Shortcut, Stem, Head, LongSkip, Norm, Activation, Initialisation, DataSet, Optimizer, Schedule,
+    Augmentation, Probe,
 )  # fmt: skip
 """Every kind of plugin, by its base class."""
 
 __all__ = [
     "BASES",
     "Activation",
+    "Augmentation",
     "Block",
     "Bounds",
     "Count",
     "Data",
     "DataSet",
     "Each",
+    "Encoded",
     "Examples",
     "Factory",
     "Figure",
@@ -47,6 +51,8 @@ __all__ = [
     "NetworkContext",
     "Norm",
     "Optimizer",
+    "PictureFiles",
+    "Pictures",
     "Positive",
     "Probe",
     "Reading",
@@ -58,6 +64,7 @@ __all__ = [
     "Subject",
     "Unit",
     "UnitContext",
+    "file_stamp",
     "last_layer",
     "make_unit",
     "plugin",

@@ -1,4 +1,4 @@
-"""Layer 1: what a network is trained with: optimizers and schedules."""
+"""Layer 1: what a network is trained with: optimizers, schedules and augmentations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Optimizer:
@@ -27,3 +27,19 @@ class Schedule:
     def factor(self, step: int, num_steps: int) -> float:
         """Return the factor at optimizer step `step` of `num_steps`, counted from 0."""
         raise NotImplementedError(f"schedule {type(self).__name__} defines no factor(step, num_steps)")
+
+
+class Augmentation:
+    """A random change of training inputs, made on whole batches on the device: `apply(inputs, generator)`.
+
+    What is random must be drawn from `generator`, which lies on the CPU, in an amount that depends on the shape of a batch alone:
+    so twins see equal changes, whatever their networks draw. Inputs come normalised: 0 is the mean colour.
+    """
+
+    kind: ClassVar[str] = "augmentation"
+    moves_pixels: ClassVar[bool] = False
+    """Whether pixels change their place, so that targets that are pictures themselves (masks) have to move along."""
+
+    def apply(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W), the given inputs left as they were."""
+        raise NotImplementedError(f"augmentation {type(self).__name__} defines no apply(inputs, generator)")

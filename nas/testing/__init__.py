@@ -10,6 +10,7 @@
 
 from nas.testing.contracts import (
     ActivationContract,
+    AugmentationContract,
     BlockContract,
     DataContract,
     HeadContract,
@@ -26,7 +27,7 @@ from nas.testing.contracts import (
 from nas.testing.subject import CheckResult, ContractError, Subject
 
 __all__ = [
-    "ActivationContract", "BlockContract", "CheckResult", "ContractError", "DataContract", "HeadContract",
-    "InitialisationContract", "NetworkContract", "NormContract", "OptimizerContract", "PluginContract", "ScheduleContract",
-    "ShortcutContract", "StemContract", "Subject", "check_plugin",
+    "ActivationContract", "AugmentationContract", "BlockContract", "CheckResult", "ContractError", "DataContract",
+    "HeadContract", "InitialisationContract", "NetworkContract", "NormContract", "OptimizerContract", "PluginContract",
+    "ScheduleContract", "ShortcutContract", "StemContract", "Subject", "check_plugin",
 ]  # fmt: skip

@@ -27,6 +27,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "data": training_checks.DATA,
     "optimizer": training_checks.OPTIMIZER,
     "schedule": training_checks.SCHEDULE,
+    "augmentation": training_checks.AUGMENTATION,
 }
 """What is checked of each kind, beside the signature; of a kind that is not listed, the signature alone."""
 
@@ -148,6 +149,12 @@ class OptimizerContract(PluginContract):
     """The contract of an optimizer."""
 
     kind = "optimizer"
+
+
+class AugmentationContract(PluginContract):
+    """The contract of an augmentation."""
+
+    kind = "augmentation"
 
 
 class ScheduleContract(PluginContract):

@@ -1,4 +1,4 @@
-"""Layer 5: what optimizers, schedules and data sets have to keep."""
+"""Layer 5: what optimizers, schedules, augmentations and data sets have to keep."""
 
 from __future__ import annotations
 
@@ -49,8 +49,10 @@ def check_schedule_is_a_finite_factor(subject: Subject) -> None:
 def check_data_is_complete(subject: Subject) -> None:
     """Inputs are finite float32, targets are int64 in the range of the classes, and loading again gives the same."""
     data = subject.built().load()
-    if data.inputs.dtype != torch.float32 or not data.inputs.isfinite().all():
-        broken(f"inputs must be finite float32, got {data.inputs.dtype}")
+    if data.inputs.dtype not in (torch.float32, torch.uint8):
+        broken(f"inputs must be float32, or uint8 pictures, got {data.inputs.dtype}")
+    if isinstance(data.inputs, torch.Tensor) and not data.inputs.isfinite().all():
+        broken("inputs must be finite")
     if data.targets.dtype != torch.int64 or len(data.targets) != len(data.inputs):
         broken(f"targets must be one int64 for each of {len(data.inputs)} inputs, got {data.targets.dtype} {tuple(data.targets.shape)}")
     if data.targets.min() < 0 or data.targets.max() >= data.num_classes:
@@ -59,6 +61,37 @@ def check_data_is_complete(subject: Subject) -> None:
         broken("loading it twice gives two data sets; order and content must not depend on chance")
 
 
+def check_augmentation_keeps_the_shape(subject: Subject) -> None:
+    """Shape, type and device stay, for one channel and for three; values stay finite; the inputs given are left as they were."""
+    for shape in ((5, 3, 32, 32), (4, 1, 8, 8)):
+        inputs = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+        kept = inputs.clone()
+        changed = subject.built().apply(inputs, torch.Generator().manual_seed(0))
+        if changed.shape != inputs.shape or changed.dtype != inputs.dtype:
+            broken(f"apply(inputs, generator) turned {tuple(shape)} {inputs.dtype} into {tuple(changed.shape)} {changed.dtype}")
+        if not changed.isfinite().all():
+            broken("it made values that are not finite")
+        if not torch.equal(inputs, kept):
+            broken("it wrote into the inputs it was given; they may be the data set itself")
+
+
+def check_augmentation_draws_from_its_generator_alone(subject: Subject) -> None:
+    """The same generator gives the same pictures, whatever torch's global state, and other pictures draw as much from it."""
+    augmentation, ends = subject.built(), []
+    first, second = (torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(i)) for i in range(2))
+    results = []
+    for inputs in (first, first, second):
+        generator = torch.Generator().manual_seed(7)
+        torch.rand(1)  # moves the global state
+        results.append(augmentation.apply(inputs, generator))
+        ends.append(generator.get_state())
+    if not torch.equal(results[0], results[1]):
+        broken("the same generator gave two results; draw from it and from nothing else, so that twins see the same pictures")
+    if not torch.equal(ends[0], ends[2]):
+        broken("how much it draws depends on what is in the pictures; it may depend on their shape alone")
+
+
 OPTIMIZER = (check_optimizer_learns,)
+AUGMENTATION = (check_augmentation_keeps_the_shape, check_augmentation_draws_from_its_generator_alone)
 SCHEDULE = (check_schedule_is_a_finite_factor,)
 DATA = (check_data_is_complete,)

@@ -1,35 +1,73 @@
-"""Layer 3: splits a data set, normalises it by its training part alone, and gives batches by index."""
+"""Layer 3: splits a data set, prepares its inputs by its training part alone, and gives batches by index."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from nas.errors import UserError
-from nas.plugin import Data
+from nas.plugin import Data, Pictures
 from nas.values.seeds import derive
 
 SHARES = (0.6, 0.2, 0.2)
+"""Training, validation and test of a data set that has no test part of its own."""
+TRAIN_SHARE = 0.8
+"""The training split's share of what is left beside a test part of the data set's own."""
+NORMALISED_BY = 10_000
+"""Pictures of the training split, at most, whose mean and deviation normalise all."""
+DEVICE_SHARE = 0.5
+"""A part that takes more of an accelerator's free memory stays with the host, and each batch is moved."""
+
+Batch = Tensor | tuple[Tensor, Tensor]
+"""What a loop is given: the indices of a batch; beside them its inputs as they came, where those are not in memory."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a split: `inputs` (N, C, H, W) normalised, `targets` (N,)."""
+    """One part of a split: `rows` of a data set's inputs as they came, how they are prepared, and their `targets` (N,)."""
 
-    inputs: Tensor
+    source: Tensor | Pictures
+    rows: Tensor
     targets: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
 
     @property
     def majority_share(self) -> float:
         """The share of the most frequent class: what a network gets that ignores its input."""
         return float(self.targets.bincount().max()) / len(self.targets)
 
+    @property
+    def inputs(self) -> Tensor:
+        """All inputs, prepared: float32 (N, C, H, W). For looking at small data; a loop takes batches."""
+        return self.take(torch.arange(len(self)))[0]
+
+    def read(self, index: Tensor) -> Tensor:
+        """Return the inputs of a batch as they came, (B, C, H, W) uint8 or float32."""
+        return self.source[self.rows[index.to(self.rows.device)]]
+
+    def take(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return a batch on the part's device: normalised inputs, float32 (B, C, H, W), and targets."""
+        index, raw = batch if isinstance(batch, tuple) else (batch, self.read(batch))
+        raw = raw.to(self.mean.device, non_blocking=True)
+        inputs = raw.float() / 255 if raw.dtype == torch.uint8 else raw
+        return (inputs - self.mean) / self.std, self.targets[index.to(self.targets.device)]
+
     def to(self, device: torch.device) -> Part:
-        """Return the part on a device."""
-        return Part(self.inputs.to(device), self.targets.to(device))
+        """Return the part for a device: its inputs lie there too where they fit."""
+        moved = replace(self, targets=self.targets.to(device), mean=self.mean.to(device), std=self.std.to(device))
+        if device.type == "cpu" or isinstance(self.source, Pictures):
+            return moved
+        num_bytes = len(self) * self.source[0].numel() * self.source.element_size()
+        if device.type == "cuda" and num_bytes > DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+            return moved
+        return replace(moved, source=self.source[self.rows].to(device), rows=torch.arange(len(self), device=device))
 
 
 @dataclass(frozen=True)
@@ -44,36 +82,70 @@ class Split:
 
 
 def split_data(data: Data, *, seed: int) -> Split:
-    """Split 60/20/20, stratified by class, and normalise each channel by the training part's mean and deviation.
+    """Split by class into training, validation and test, normalised by the training part's mean and deviation of each channel.
 
+    The test part is the data set's own where it has one, and then 80/20 of the rest are trained and validated on; else 60/20/20.
     Raises UserError where a class has too few examples to stand in every part.
     """
-    smallest = int(data.targets.bincount(minlength=data.num_classes).min())
-    if smallest < 5 or data.num_classes < 2:
-        raise UserError(
-            f"the data has {data.num_classes} classes and {smallest} examples in the smallest; "
-            "a stratified 60/20/20 split needs at least 2 classes with 5 examples each"
-        )
+    num_own = len(data.targets) - data.num_test
+    _refuse_small(data, num_own)
     from sklearn.model_selection import train_test_split  # imported late: it takes most of a second
 
-    labels, everything = data.targets.numpy(), range(len(data.targets))
-    state = derive(seed, "split") % 2**32
-    train, rest = train_test_split(list(everything), train_size=SHARES[0], stratify=labels, random_state=state)
-    val, test = train_test_split(rest, train_size=SHARES[1] / sum(SHARES[1:]), stratify=labels[rest], random_state=state)
-    channels = [dim for dim in range(data.inputs.dim()) if dim != 1]
-    mean, std = data.inputs[train].mean(channels, keepdim=True), data.inputs[train].std(channels, keepdim=True)
-    inputs = (data.inputs - mean) / std.clamp_min(1e-6)
-    parts = [Part(inputs[i], data.targets[i]) for i in (train, val, test)]
+    labels, state = data.targets.numpy(), derive(seed, "split") % 2**32
+    train_share = TRAIN_SHARE if data.num_test else SHARES[0]
+    train, rest = train_test_split(list(range(num_own)), train_size=train_share, stratify=labels[:num_own], random_state=state)
+    if data.num_test:
+        val, test = rest, list(range(num_own, len(labels)))
+    else:
+        val, test = train_test_split(rest, train_size=SHARES[1] / sum(SHARES[1:]), stratify=labels[rest], random_state=state)
+    rows = [torch.tensor(part) for part in (train, val, test)]
+    mean, std = _mean_and_deviation(data.inputs, rows[0])
+    parts = [Part(data.inputs, i, data.targets[i], mean, std) for i in rows]
     return Split(parts[0], parts[1], parts[2], seed, data.num_classes)
+
+
+def _refuse_small(data: Data, num_own: int) -> None:
+    counts = data.targets[:num_own].bincount(minlength=data.num_classes)
+    smallest = int(counts.min())
+    if smallest < 5 or data.num_classes < 2:
+        name = f" (class '{data.classes[int(counts.argmin())]}')" if data.num_classes > 1 else ""
+        shares = "80/20 split beside the data's own test part" if data.num_test else "60/20/20 split"
+        raise UserError(
+            f"the data has {data.num_classes} classes and {smallest} examples in the smallest{name}; "
+            f"a stratified {shares} needs at least 2 classes with 5 examples each"
+        )
+
+
+def _mean_and_deviation(inputs: Tensor | Pictures, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each channel's mean and standard deviation over some rows, shaped to be used on a batch.
+
+    Of pictures, a sample is enough: the error of a mean over 10,000 of them is a hundredth of their own deviation. Sums of
+    bytes are exact, so pictures in memory and pictures from a stream give the same bits.
+    """
+    if inputs.dtype != torch.uint8:
+        assert isinstance(inputs, Tensor)  # encoded pictures are bytes
+        channels = [dim for dim in range(inputs.dim()) if dim != 1]
+        return inputs[rows].mean(channels, keepdim=True), inputs[rows].std(channels, keepdim=True).clamp_min(1e-6)
+    total = torch.zeros(inputs.shape[1], dtype=torch.int64)
+    squares, count = torch.zeros_like(total), 0
+    for chunk in rows[:NORMALISED_BY].split(256):
+        values = inputs[chunk].transpose(0, 1).flatten(1).long()
+        total, squares, count = total + values.sum(1), squares + values.square().sum(1), count + values.shape[1]
+    mean = total.double() / count
+    variance = (squares.double() - count * mean.square()) / max(1, count - 1)
+    shape = (1, -1, *[1] * (len(inputs.shape) - 2))
+    return (mean / 255).float().view(shape), (variance.clamp_min(0).sqrt() / 255).float().view(shape).clamp_min(1e-6)
 
 
 class Batches:
     """The training order: each epoch a fresh permutation from a stream of its own, cut into batches of indices.
 
-    A last batch of one example is joined to the one before, since batch normalisation cannot use it.
+    A last batch of one example is joined to the one before, since batch normalisation cannot use it. Of several processes
+    that train one network, each gets its own share of every batch.
     """
 
-    def __init__(self, num_examples: int, batch_size: int, *, seed: int) -> None:
+    def __init__(self, num_examples: int, batch_size: int, *, seed: int, rank: int = 0, num_ranks: int = 1) -> None:
+        self.rank, self.num_ranks = rank, num_ranks
         self.num_examples, self.batch_size = num_examples, min(batch_size, num_examples)
         self.generator = torch.Generator().manual_seed(derive(seed, "order"))
 
@@ -85,4 +157,4 @@ class Batches:
         order = torch.randperm(self.num_examples, generator=self.generator)
         starts = [i * self.batch_size for i in range(len(self))]
         for start, end in zip(starts, [*starts[1:], self.num_examples], strict=True):
-            yield order[start:end]
+            yield order[start:end][self.rank :: self.num_ranks]

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,10 +14,12 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.core.optimizer import LightningOptimizer
-from torch import Tensor, nn
+from torch import nn
 
 from nas.recipe import LIGHTNING_OPTIONS, Recipe
-from nas.training.data import Batches, Part, Split
+from nas.training.augmenting import Augmenter
+from nas.training.data import Batch, Batches, Part, Split
+from nas.training.loading import loader
 from nas.values.outcome import Cost, Outcome, Status
 from nas.values.seeds import derive
 
@@ -66,9 +68,10 @@ def train(network: nn.Module, recipe: Recipe, split: Split, cost: Cost, goal: Go
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            use_distributed_sampler=False,
             **{option: getattr(recipe, option) for option in LIGHTNING_OPTIONS},
         )
-        trainer.fit(module, Batches(len(split.train.targets), recipe.batch_size, seed=seed))
+        trainer.fit(module)
         final = module.evaluate_part("test" if goal.metric.startswith("test") else "val")
     return module.outcome(final, cost, duration_s=time.perf_counter() - started)
 
@@ -85,8 +88,18 @@ class _Module(pl.LightningModule):
         self.failure, self.pruned = "", False
 
     def on_fit_start(self) -> None:
-        self.parts = {name: getattr(self.split, name).to(self.device) for name in ("train", "val", "test")}
-        self.num_steps = self.recipe.epochs * len(Batches(len(self.split.train.targets), self.recipe.batch_size, seed=0))
+        self.parts: dict[str, Part] = {name: getattr(self.split, name).to(self.device) for name in ("train", "val", "test")}
+        self.num_steps = self.recipe.epochs * len(self._batches())
+        self.augmented = Augmenter([make() for make in self.recipe.augment], seed=self.seed, rank=self.global_rank)
+
+    def train_dataloader(self) -> Iterable[Batch]:
+        return loader(self.parts["train"], self._batches())
+
+    def _batches(self) -> Batches:
+        # Every process of a distributed run has the same order; each takes its own share of the batch.
+        return Batches(
+            len(self.split.train), self.recipe.batch_size, seed=self.seed, rank=self.global_rank, num_ranks=self.trainer.world_size
+        )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = self.recipe.optimizer().build(self.network.parameters())
@@ -94,17 +107,14 @@ class _Module(pl.LightningModule):
         self.schedule = self.recipe.schedule()
         return optimizer
 
-    def transfer_batch_to_device(self, batch: Tensor, device: torch.device, dataloader_idx: int) -> Tensor:
-        return batch.to(device, non_blocking=True)
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch  # the part knows where its inputs lie
 
     def on_train_epoch_start(self) -> None:
         self.totals = torch.zeros(3, device=self.device)
 
-    def training_step(self, index: Tensor, batch_idx: int) -> None:
-        # Every process of a distributed run has the same order; each takes its own share of the batch.
-        index = index[self.global_rank :: self.trainer.world_size]
-        part: Part = self.parts["train"]
-        inputs, targets = part.inputs[index], part.targets[index]
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        inputs, targets = self.augmented(*self.parts["train"].take(batch))
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)  # one optimizer was configured
         factor = self.schedule.factor(self.global_step, self.num_steps)
@@ -120,7 +130,7 @@ class _Module(pl.LightningModule):
         self.goal.on_step(self.global_step)
         with torch.no_grad():
             correct = (logits.argmax(1) == targets).sum()
-            self.totals += torch.stack((loss.detach() * len(index), correct, correct.new_tensor(len(index))))
+            self.totals += torch.stack((loss.detach() * len(targets), correct, correct.new_tensor(len(targets))))
 
     def on_train_epoch_end(self) -> None:
         loss, correct, count = self.totals.tolist()
@@ -141,10 +151,11 @@ class _Module(pl.LightningModule):
     @torch.no_grad()
     def evaluate_part(self, name: str) -> _Figures:
         """Return loss and accuracy on one part, with the network in eval mode."""
-        part: Part = self.parts[name]
+        part = self.parts[name]
         self.network.eval()
         with self.trainer.precision_plugin.val_step_context():
-            batches = [self.network(part.inputs[i : i + EVALUATION_BATCH]).float() for i in range(0, len(part.targets), EVALUATION_BATCH)]
+            in_order = torch.arange(len(part)).split(EVALUATION_BATCH)
+            batches = [self.network(part.take(batch)[0]).float() for batch in loader(part, in_order)]
         self.network.train()
         logits = torch.cat(batches)
         correct = int((logits.argmax(1) == part.targets).sum())

@@ -1,0 +1,44 @@
+"""Layer 3: the batches of a part as a loop takes them: indices where its inputs are in memory, else decoded on the way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from nas.plugin import Pictures
+from nas.training.data import Batch, Part
+
+MAX_DECODERS = 8
+
+
+def loader(part: Part, batches: Iterable[Tensor]) -> Iterable[Batch]:
+    """Return the batches that `batches` names, in its order, for `part.take`.
+
+    Encoded pictures are decoded by processes beside an accelerator's training; on a CPU, whose cores are busy, by its own.
+    """
+    if not isinstance(part.source, Pictures):
+        return batches
+    accelerated = part.mean.device.type != "cpu"
+    processes = min(MAX_DECODERS, (os.cpu_count() or 1) // max(1, torch.cuda.device_count())) if accelerated else 0
+    return DataLoader(
+        _Decoded(part), batch_sampler=batches, collate_fn=_as_it_is, num_workers=processes, pin_memory=accelerated,  # type: ignore[arg-type]
+        persistent_workers=processes > 0,
+    )  # fmt: skip
+
+
+class _Decoded(Dataset[Batch]):
+    """Gives a whole batch at once: its indices and its decoded inputs."""
+
+    def __init__(self, part: Part) -> None:
+        self.source, self.rows = part.source, part.rows.cpu()
+
+    def __getitems__(self, index: Tensor) -> Batch:
+        return index, self.source[self.rows[index]]
+
+
+def _as_it_is(batch: Sequence[Tensor]) -> Sequence[Tensor]:
+    return batch
