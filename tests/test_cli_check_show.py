@@ -1,4 +1,4 @@
-"""`nas check`, `nas show` and `nas plugins`: what a person reads, what a script reads, and what a mistake is answered with."""
+"""`nas check` and `nas show`: what a person reads, what a script reads, and what a mistake is answered with."""
 
 import json
 import re
@@ -11,13 +11,9 @@ from pathlib import Path
 import pytest
 
 from nas.cli.main import main
-from nas.cli.plugins import _example
 from nas.paths import shipped
 from nas.registry import Registry
-from nas.registry.signature import PluginType
 from nas.space import parse_space
-from nas.space.parser import Parser
-from nas.space.yaml_tree import read_yaml
 from nas.study.preview import _Look, preview
 
 SPACE = """\
@@ -326,98 +322,7 @@ def test_a_setting_without_an_equals_sign_is_a_mistake(nas: Nas) -> None:
     assert "'architecture.staged.depth' is not PATH=VALUE" in told.err
 
 
-# --- plugins ----------------------------------------------------------------------------------------------------------
-
-
-def test_plugins_are_listed_by_kind_in_eighty_columns(nas: Nas) -> None:
-    lines = nas("plugins").out.splitlines()
-    kinds = [line for line in lines if line and not line.startswith(" ")]
-    assert {"block", "shortcut", "network", "optimizer"} <= set(kinds)
-    assert kinds == sorted(kinds)
-    assert max(map(len, lines)) <= 80
-    assert any(line.startswith("  gated ") for line in lines)
-
-
-def test_one_kind_is_listed_alone(nas: Nas) -> None:
-    lines = nas("plugins", "--kind", "norm").out.splitlines()
-    assert [line for line in lines if line and not line.startswith(" ")] == ["norm"]
-
-
-def test_a_users_plugin_is_listed_with_its_file(nas: Nas, tmp_path: Path) -> None:
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "a.py").write_text(BROKEN)
-    out = nas("plugins", "--kind", "activation").out
-    assert "  broken            Cannot be built.\n                    · size\n                    · from plugins/a.py\n" in out
-
-
-def test_one_plugin_is_shown_with_parameters_formula_defaults_and_origin(nas: Nas) -> None:
-    lines = nas("plugins", "gated").out.splitlines()
-    assert lines[0] == "gated, a shortcut"
-    assert "  (1 − g) x + g F(x),  g = σ(W x + b)" in lines
-    assert "  gate       exclusive  exclusive | shortcut_only" in lines
-    assert "  bias       0          float" in lines
-    assert "  path       identity   a shortcut" in lines
-    assert lines[-1] == f"  From:  {shipped('plugins').resolve() / 'shortcuts' / 'gated.py'} (shipped)"
-
-
-def test_the_example_of_each_plugin_is_a_valid_space_entry(nas: Nas, registry: Registry) -> None:
-    for info in registry.plugins:
-        if not any(p.required for p in info.parameters):
-            written = Parser("x", registry).value(read_yaml(_example(info), "x"), PluginType(info.kind), "x")
-            assert written == Parser("x", registry).value(read_yaml(info.name, "x"), PluginType(info.kind), "x")
-
-
-def test_a_name_of_several_kinds_shows_each(nas: Nas) -> None:
-    out = nas("plugins", "none").out
-    assert {"none, a norm", "none, a shortcut", "none, an activation"} <= set(out.splitlines())
-
-
-def test_plugins_json_is_one_list(nas: Nas) -> None:
-    (document,) = json.loads(nas("plugins", "gated", "--json").out)
-    assert (document["kind"], document["name"], document["origin"]) == ("shortcut", "gated", "shipped")
-    assert document["parameters"][1] == {"name": "bias", "type": "float", "required": False, "default": "0"}
-    assert len(document["sha256"]) == 64
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("plugins", "gatd"), "there is no plugin 'gatd'; did you mean 'gated'?"),
-        (("plugins", "gatd", "--kind", "shortcut"), "there is no shortcut 'gatd'; did you mean 'gated'?"),
-        (("plugins", "--kind", "blok"), "--kind blok: there is no such kind; did you mean 'block'?"),
-        (("plugins", "gated", "basic"), "nas plugins gated basic: give one NAME, or `test NAME`"),
-        (("plugins", "test"), "nas plugins test: give one NAME, or `test NAME`"),
-        (("plugins", "--plugins", "nowhere"), "--plugins nowhere: there is no such folder; give one that holds Python files with plugins"),
-    ],
-)
-def test_a_wrong_name_is_answered_with_the_nearest(arguments: tuple[str, ...], message: str, nas: Nas) -> None:
-    told = nas(*arguments)
-    assert (told.code, told.err) == (2, f"Error: {message}\n")
-
-
-def test_the_schema_is_printed_for_editors(nas: Nas) -> None:
-    document = nas("plugins", "--schema").document
-    assert isinstance(document, dict)
-    assert document["properties"]["architecture"] == {"$ref": "#/definitions/network"}
-
-
-def test_a_plugin_that_keeps_the_contract_passes_its_tests(nas: Nas) -> None:
-    told = nas("plugins", "test", "relu6")
-    assert told.code == 0
-    assert told.out.splitlines()[-1].startswith("All ")
-
-
-def test_a_plugin_that_breaks_the_contract_fails_its_tests(nas: Nas, tmp_path: Path) -> None:
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "a.py").write_text(BROKEN)
-    told = nas("plugins", "test", "broken")
-    assert told.code == 1
-    assert "FAILED  activation broken: " in told.out
-    results = json.loads(nas("plugins", "test", "broken", "--json").out)
-    assert not all(result["passed"] for result in results)
-
-
-@pytest.mark.parametrize("command", ["check", "show", "plugins"])
+@pytest.mark.parametrize("command", ["check", "show"])
 def test_every_command_has_help_with_an_example(command: str, nas: Nas) -> None:
     told = nas(command, "--help")
     assert told.code == 0

@@ -1,13 +1,10 @@
-"""Layer 6: `nas plugins`: what is registered, with kind, parameters and origin."""
+"""Layer 6: `nas plugins`: list, show, test and start plugins; the catalogue of them, and the schema of space files."""
 
 from __future__ import annotations
 
-import inspect
-import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,157 +16,111 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 NAME = 20
-KEYS = {"network": "architecture", "initialisation": "init"}
-"""What a kind is called in a space file, where that is not its own name."""
-CITATION = re.compile(r"\s*\([^()]*\b(?:19|20)\d\d[^()]*\)")
 
 
-@click.command("plugins")
-@click.argument("words", nargs=-1, metavar="[NAME | test NAME]")
-@click.option("--kind", help="Only one kind: block, shortcut, …")
-@click.option("--schema", is_flag=True, help="Print a JSON Schema of space files, for editors.")
-@plugins_option
-@json_option
-def command(words: tuple[str, ...], kind: str | None, schema: bool, plugins: tuple[str, ...], as_json: bool) -> None:
-    """List the registered plugins; show one by NAME, or run the contract's tests on it.
+class Plugins(click.Group):
+    """The group `nas plugins`: alone, or with options only, it lists."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `list` before what names no command."""
+        if not set(args) & {"-h", "--help"} and (not args or args[0].startswith("-")):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find a command; for an unknown one name the nearest."""
+        from nas.errors import UserError, nearest
+
+        if args and args[0] not in self.commands:
+            close = nearest(args[0], self.commands)
+            hint = close if "did you mean" in close else f"; to see a plugin: nas plugins show {args[0]}"
+            raise UserError(f"'{args[0]}' is no command of nas plugins{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group("plugins", cls=Plugins, context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """List, show, test and start plugins; alone it lists them.
 
     \b
     Example:
-      nas plugins --kind shortcut
-      nas plugins bottleneck
-      nas plugins test bottleneck
-      nas plugins --schema > space.schema.json
+      nas plugins list --kind shortcut --json
+      nas plugins show bottleneck
+      nas plugins new block mine
+      nas plugins test mine
     """
-    from nas.errors import UserError
+
+
+@command.command("list")
+@click.option("--kind", help="Only one kind: block, shortcut, …")
+@plugins_option
+@json_option
+def list_(kind: str | None, plugins: tuple[str, ...], as_json: bool) -> None:
+    """List the registered plugins by kind, each with its parameters and where it comes from.
+
+    \b
+    Example:
+      nas plugins list --kind shortcut
+    """
+    from nas.authoring.facts import of_kind, plain
     from nas.registry import discover
 
-    testing = words[:1] == ("test",)
-    names = words[1:] if testing else words
-    if len(names) > 1 or (testing and not names):
-        raise UserError(f"nas plugins {' '.join(words)}: give one NAME, or `test NAME`")
-    registry = discover(plugins)
-    chosen = _chosen(registry, names[0] if names else None, kind)
-    if schema:
-        from nas.space.schema import schema_of
+    chosen = of_kind(discover(plugins), kind)
+    if as_json:
+        print_json([plain(info) for info in chosen])
+        return
+    for line in _listed(chosen):
+        click.echo(line)
 
-        print_json(schema_of(registry))
-    elif testing:
-        _test(registry, chosen, as_json)
-    elif as_json:
-        print_json([_plain(info) for info in chosen])
-    else:
-        for line in _pages(chosen) if names else _list(chosen):
+
+@command.command("show")
+@click.argument("name")
+@plugins_option
+@json_option
+def show(name: str, plugins: tuple[str, ...], as_json: bool) -> None:
+    """Show a plugin: help, formula, drawing, parameters, source, and a space file that uses it.
+
+    NAME is a plugin's name, or KIND/NAME where several kinds share the name.
+
+    \b
+    Example:
+      nas plugins show bottleneck
+      nas plugins show norm/none --json
+    """
+    from nas.authoring.example import example_space
+    from nas.authoring.facts import named, plain
+    from nas.registry import discover
+
+    registry = discover(plugins)
+    chosen = named(registry, name)
+    if as_json:
+        print_json([plain(info, example=example_space(info, registry)) for info in chosen])
+        return
+    for i, info in enumerate(chosen):
+        for line in ("", *_page(info, registry)) if i else _page(info, registry):
             click.echo(line)
 
 
-def _chosen(registry: Registry, name: str | None, kind: str | None) -> list[PluginInfo]:
-    from nas.errors import UserError, nearest
+@command.command("test")
+@click.argument("name")
+@plugins_option
+@json_option
+def test(name: str, plugins: tuple[str, ...], as_json: bool) -> None:
+    """Run the contract's tests on a plugin: shapes, gradients, seeds, state, copies, export.
 
-    if kind and kind not in registry.kinds():
-        raise UserError(f"--kind {kind}: there is no such kind{nearest(kind, registry.kinds())}")
-    of_kind = [info for info in registry.plugins if not kind or info.kind == kind]
-    chosen = [info for info in of_kind if not name or info.name == name]
-    if not chosen:
-        raise UserError(f"there is no {kind or 'plugin'} '{name}'{nearest(str(name), (info.name for info in of_kind))}")
-    return sorted(chosen, key=lambda info: (info.kind, info.name))
+    NAME is a plugin's name, or KIND/NAME where several kinds share the name.
 
-
-def _list(infos: Sequence[PluginInfo]) -> Iterator[str]:
-    """Yield the plugins by kind: name, what it is (its source left out), parameters, and where it is from unless it is shipped."""
-    kind = ""
-    for info in infos:
-        if info.kind != kind:
-            if kind:
-                yield ""
-            kind = info.kind
-            yield click.style(kind, bold=True)
-        notes = [CITATION.sub("", info.summary)]
-        if info.parameters:
-            notes.append("· " + ", ".join(parameter.name for parameter in info.parameters))
-        if (origin := _origin(info)) != "shipped":
-            notes.append(f"· from {origin}")
-        name = f"  {info.name}"
-        if len(name) >= NAME:
-            yield name
-            name = ""
-        for note in notes:
-            yield _wrapped(note, first=f"{name:<{NAME}}", rest=" " * NAME)
-            name = ""
-
-
-def _pages(infos: Sequence[PluginInfo]) -> Iterator[str]:
-    """Yield all there is to say of each plugin."""
-    for i, info in enumerate(infos):
-        if i:
-            yield ""
-        yield f"{click.style(info.name, bold=True)}, {_article(info.kind)}"
-        yield ""
-        for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(info.cls.__doc__ or "It has no docstring.")):
-            yield _wrapped(" ".join(paragraph.split()), first="  ", rest="  ")
-            yield ""
-        formula = getattr(info.cls, "formula", "")
-        if formula:
-            under = "  (with the identity shortcut)" if "{merge}" in formula else ""
-            yield _wrapped(f"{formula.replace('{merge}', 'x + F(x)')}{under}", first="  ", rest="      ")
-            yield ""
-        yield from _table(info.parameters)
-        yield _wrapped(f"{KEYS.get(info.kind, info.kind)}: {_example(info)}", first="  In a space file:  ", rest=" " * 8)
-        yield f"  From:  {info.file} ({_origin(info)})"
-
-
-def _table(parameters: Sequence[Parameter]) -> Iterator[str]:
-    """Yield the parameters as a table: name, default, type."""
-    if not parameters:
-        return
-    rows = [("parameter", "default", "type"), *((p.name, _default(p), str(p.type)) for p in parameters)]
-    first, second = (min(max(len(row[column]) for row in rows), 24) + 2 for column in (0, 1))
-    for name, default, kind in rows:
-        yield _wrapped(kind, first=f"  {name:<{first}}{default:<{second}}", rest=" " * (2 + first + second))
-    yield ""
-
-
-def _default(parameter: Parameter) -> str:
-    return "(required)" if parameter.required else _as_yaml(parameter.default)
-
-
-def _example(info: PluginInfo) -> str:
-    inner = ", ".join(f"{p.name}: {'…' if p.required else _as_yaml(p.default)}" for p in info.parameters)
-    return f"{{{info.name}: {{{inner}}}}}" if inner else info.name
-
-
-def _as_yaml(value: Any) -> str:
-    from nas.values.architecture import PluginNode
-    from nas.values.domains import written
-
-    if isinstance(value, PluginNode):
-        inner = ", ".join(f"{name}: {_as_yaml(item)}" for name, item in value.parameters)
-        return f"{{{value.name}: {{{inner}}}}}" if inner else value.name
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(_as_yaml(item) for item in value)}]"
-    return written(value)
-
-
-def _plain(info: PluginInfo) -> dict[str, Any]:
-    return {
-        "kind": info.kind,
-        "name": info.name,
-        "summary": info.summary,
-        "formula": getattr(info.cls, "formula", ""),
-        "parameters": [
-            {"name": p.name, "type": str(p.type), "required": p.required, "default": None if p.required else _as_yaml(p.default)}
-            for p in info.parameters
-        ],
-        "file": info.file,
-        "origin": _origin(info),
-        "sha256": info.sha256,
-    }
-
-
-def _test(registry: Registry, infos: Sequence[PluginInfo], as_json: bool) -> None:
-    """Run the contract on each plugin, print what each check found, and exit with 1 where one failed."""
+    \b
+    Example:
+      nas plugins test bottleneck
+      nas plugins test norm/none --json
+    """
+    from nas.authoring.facts import named
+    from nas.registry import discover
     from nas.testing import check_plugin
 
-    results = [(info, result) for info in infos for result in check_plugin(registry, info.kind, info.name)]
+    registry = discover(plugins)
+    results = [(info, result) for info in named(registry, name) for result in check_plugin(registry, info.kind, info.name)]
     if as_json:
         document = [{"kind": i.kind, "name": i.name, "check": r.name, "passed": r.passed, "detail": r.detail} for i, r in results]
         print_json(document)
@@ -184,19 +135,99 @@ def _test(registry: Registry, infos: Sequence[PluginInfo], as_json: bool) -> Non
         sys.exit(1)
 
 
-def _origin(info: PluginInfo) -> str:
-    from nas.paths import shipped
+@command.command("schema")
+@plugins_option
+def schema(plugins: tuple[str, ...]) -> None:
+    """Print a JSON Schema of space files, with which editors complete and check them.
 
-    file = Path(info.file)
-    if shipped("plugins").resolve() in file.parents:
-        return "shipped"
-    return str(file.relative_to(Path.cwd())) if Path.cwd() in file.parents else str(file)
+    \b
+    Example:
+      nas plugins schema > space.schema.json
+    """
+    from nas.registry import discover
+    from nas.space.schema import schema_of
+
+    print_json(schema_of(discover(plugins)))
 
 
-def _article(kind: str) -> str:
+def _listed(infos: Sequence[PluginInfo]) -> Iterator[str]:
+    """Yield the plugins by kind: name, what it is (its source left out), parameters, and where it is from unless it is shipped."""
+    from nas.authoring.facts import SHIPPED, origin, summary_of
+
+    kind = ""
+    for info in infos:
+        if info.kind != kind:
+            if kind:
+                yield ""
+            kind = info.kind
+            of_it = [origin(other) for other in infos if other.kind == kind]
+            more = f", {len(of_it) - shipped} not" if (shipped := of_it.count(SHIPPED)) < len(of_it) else ""
+            yield f"{click.style(kind, bold=True)} ({shipped} shipped{more})"
+        notes = [summary_of(info)]
+        if info.parameters:
+            notes.append("· " + ", ".join(parameter.name for parameter in info.parameters))
+        if (where := origin(info)) != SHIPPED:
+            notes.append(f"· from {where}")
+        name = f"  {info.name}"
+        if len(name) >= NAME:
+            yield name
+            name = ""
+        for note in notes:
+            yield _wrapped(note, first=f"{name:<{NAME}}", rest=" " * NAME)
+            name = ""
+
+
+def _page(info: PluginInfo, registry: Registry) -> Iterator[str]:
+    """Yield all there is to say of a plugin."""
+    from nas.authoring.example import example_space
+    from nas.authoring.facts import formula_of, help_of, origin, sources_of
     from nas.registry.signature import PluginType
 
-    return str(PluginType(kind))
+    yield f"{click.style(info.name, bold=True)}, {PluginType(info.kind)}"
+    yield ""
+    for paragraph in help_of(info) or ("It has no docstring.",):
+        yield _wrapped(paragraph, first="  ", rest="  ")
+        yield ""
+    if formula := formula_of(info):
+        under = "  (with the identity shortcut)" if "{merge}" in str(getattr(info.cls, "formula", "")) else ""
+        yield _wrapped(f"{formula}{under}", first="  ", rest="      ")
+        yield ""
+    if drawn := list(_drawing(info, registry)):
+        yield from (f"    {line}".rstrip() for line in drawn)
+        yield ""
+    yield from _table(info.parameters)
+    yield "  In a space file:"
+    yield ""
+    yield from (f"    {line}" for line in example_space(info, registry).splitlines())
+    yield ""
+    if sources := sources_of(info):
+        yield _wrapped("; ".join(sources), first="  Source:  ", rest=" " * 11)
+    yield f"  From:    {info.file} ({origin(info)})"
+
+
+def _drawing(info: PluginInfo, registry: Registry) -> Iterator[str]:
+    """Yield the drawing of a plugin; the reason where it cannot be built from its defaults alone."""
+    from nas.authoring.drawing import INPUT, drawing, example_rows
+    from nas.cli.show import drawn
+    from nas.errors import PluginError
+
+    try:
+        yield from drawn(example_rows(info, registry), INPUT.input_shape) if info.kind == "network" else drawing(info, registry)
+    except PluginError as error:
+        yield from textwrap.wrap(f"No drawing: {error}", WIDTH - 4, break_on_hyphens=False, break_long_words=False)
+
+
+def _table(parameters: Sequence[Parameter]) -> Iterator[str]:
+    """Yield the parameters as a table: name, default, type with its range."""
+    from nas.authoring.facts import default_of
+
+    if not parameters:
+        return
+    rows = [("parameter", "default", "type"), *((p.name, default_of(p), str(p.type)) for p in parameters)]
+    first, second = (min(max(len(row[column]) for row in rows), 24) + 2 for column in (0, 1))
+    for name, default, kind in rows:
+        yield _wrapped(kind, first=f"  {name:<{first}}{default:<{second}}", rest=" " * (2 + first + second))
+    yield ""
 
 
 def _wrapped(text: str, *, first: str, rest: str) -> str:

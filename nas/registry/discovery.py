@@ -8,6 +8,7 @@ import re
 import sys
 import types
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ def discover(folders: Iterable[Path | str] = ()) -> Registry:
     for root in _roots(folders):
         found += _plugins_of(import_folder(root, seen), root, found)
         seen |= {info.sha256 for info in found}
-    for modules, root in import_installed():
-        found += _plugins_of(modules, root, found)
+    for modules, root, package in import_installed():
+        found += (replace(info, package=package) for info in _plugins_of(modules, root, found))
     return Registry(tuple(found))
 
 

@@ -16,8 +16,8 @@ from nas.errors import PluginError
 ENTRY_POINTS = "nas.plugins"
 
 
-def import_installed() -> Iterator[tuple[list[types.ModuleType], Path]]:
-    """Yield, for each entry point, the modules that it offers and the folder of its package.
+def import_installed() -> Iterator[tuple[list[types.ModuleType], Path, str]]:
+    """Yield, for each entry point, the modules that it offers, the folder of its package, and the package with its version.
 
     An entry point names a module, or a package, of which every module counts whose name does not begin with `_` or `test`.
     Raises PluginError, with the traceback, for one that fails to import, and for one that holds no plugin.
@@ -28,7 +28,7 @@ def import_installed() -> Iterator[tuple[list[types.ModuleType], Path]]:
         modules = [named, *_inside(entry, named)]
         if entry.attr or not any("plugin_name" in vars(c) for m in modules for c in vars(m).values() if inspect.isclass(c)):
             raise PluginError(_told(entry, "must name a module or a package with classes that carry @plugin, and none is there"))
-        yield modules, _root_of(named)
+        yield modules, _root_of(named), _package_of(entry)
 
 
 def _inside(entry: importlib.metadata.EntryPoint, package: types.ModuleType) -> Iterator[types.ModuleType]:
@@ -54,8 +54,12 @@ def _traceback(error: BaseException) -> str:
 
 
 def _told(entry: importlib.metadata.EntryPoint, what: str) -> str:
-    package = f" of {entry.dist.name} {entry.dist.version}" if entry.dist else ""
-    return f"the installed plugin '{entry.name}'{package} ({entry.value}) {what}"
+    package = _package_of(entry)
+    return f"the installed plugin '{entry.name}'{f' of {package}' if package else ''} ({entry.value}) {what}"
+
+
+def _package_of(entry: importlib.metadata.EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else ""
 
 
 def _root_of(module: types.ModuleType) -> Path:

@@ -12,13 +12,17 @@ from nas.registry.signature import Parameter, parameters_of
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """One registered plugin: its class, its file, and the SHA-256 of its source (the file and the helpers that it imports)."""
+    """One registered plugin: its class, its file, and the SHA-256 of its source (the file and the helpers that it imports).
+
+    `package` is the installed package that offers it and its version, '' for one from a folder.
+    """
 
     kind: str
     name: str
     cls: type
     file: str
     sha256: str
+    package: str = field(default="", compare=False)
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
