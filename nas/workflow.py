@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import UserError
-from nas.measuring.ablation import UNCHANGED, Ablation, tell_ablation
-from nas.measuring.estimates import estimate
+from nas.measuring.ablation import UNCHANGED, Ablation
+from nas.measuring.of_record import effects_of, results_of
 from nas.measuring.table import write_results
 from nas.outlining import outline
 from nas.paths import default_store
@@ -27,7 +26,7 @@ from nas.study.outlook import outlook
 from nas.study.study import Study
 from nas.tracking.place import store_uri
 from nas.tracking.tracker import SyncReport, Tracker
-from nas.values.effects import Effects, Result
+from nas.values.effects import Effects
 from nas.values.records import StudyRecord, TrainingRecord
 
 Watcher = Callable[[Mapping[str, Any], Study], None]
@@ -223,48 +222,6 @@ def conclude(study: Study, *, store: Path, tracker: Tracker | None = None) -> St
     told = effects if study.is_measured else None
     sync = tracker.sync(record, effects=told, artifacts=files, finished=study.is_idle, note=f"The report: `{page}`")
     return StudyResult(record, effects, page, tracker.uri, sync)
-
-
-def results_of(record: StudyRecord) -> tuple[Result, ...]:
-    """Return the measured trainings as the estimator takes them; one that never ended has no value."""
-    cells: dict[Any, Result] = {}
-    for training in record.measured:
-        cell, outcome = training.cell, training.outcome
-        if cell is None or (cell in cells and outcome is None):
-            continue
-        told = outcome is not None and training.state in ("complete", "failed") and math.isfinite(outcome.score)
-        cells[cell] = Result(
-            replicate=cell.replicate,
-            level=cell.level,
-            by=tuple(value for _, value in cell.by),
-            value=outcome.score if outcome and told else None,
-            failed=told and training.state == "failed",
-            parameters=outcome.cost.parameters if outcome else None,
-            macs=outcome.cost.macs if outcome else None,
-            num_layers=outcome.cost.num_layers if outcome else None,
-        )
-    return tuple(cells.values())
-
-
-def effects_of(record: StudyRecord) -> Effects | None:
-    """Estimate the effects of a record, or return None where nothing was measured yet."""
-    plan, results = record.plan, results_of(record)
-    if plan is None or not any(r.value is not None and r.level == plan.reference for r in results):
-        return None
-    effects = estimate(
-        results,
-        factor=plan.factor,
-        reference=plan.reference,
-        levels=plan.levels,
-        by=tuple(path for path, _ in plan.by),
-        smallest_effect=plan.smallest_effect,
-        maximize=plan.direction == "maximize",
-        scope=str(record.data.get("name", "")),
-    )
-    if not record.changes:
-        return effects
-    unit = "points" if plan.metric.endswith("accuracy") else ""
-    return replace(effects, sentence=tell_ablation(effects, record.changes, scope=str(record.data.get("name", "")), unit=unit))
 
 
 def best_diagram(record: StudyRecord, registry: Registry) -> str:

@@ -119,6 +119,15 @@ REFUSED = [
     ),
     ("factor: $shortcut\nreference: none\nsmallest_effect: -0.1", "3: measure.smallest_effect: must be float >= 0, got '-0.1'"),
     (
+        "factor: $shortcut\nreference: none\nlooks: [5, 10]",
+        "3: measure.looks: must be [10, 20], the one schedule whose error rates are known (0.0052 at 10 and 0.0471 at 20), got [5, 10]",
+    ),
+    ("factor: $shortcut\nreference: none\nlooks: 10", "3: measure.looks: must be list of int >= 1, got '10'; write a list: [10]"),
+    (
+        "factor: $shortcut\nreference: none\nlooks: [10, 20]\nreplicates: 15",
+        "4: measure.replicates: must be 20, the last of the looks, got 15; leave it out",
+    ),
+    (
         "factor: $shortcut\nreference: none\nmetric: test_acc",
         "3: measure.metric: must be a metric, got 'test_acc'; did you mean 'test_accuracy'?",
     ),

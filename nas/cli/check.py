@@ -78,7 +78,11 @@ def _violation(seen: Preview) -> str:
 def _measurement(seen: Preview) -> list[str]:
     cells = seen.planned_measure // (seen.replicates or 1) // seen.arms
     design = f"{_count(seen.replicates, 'replicate')} × {seen.arms} arms" + (f" × {cells} cells of `by`" if cells > 1 else "")
-    lines = [f"The measurement trains {seen.planned_measure:,}: {design}."]
+    most = "at most " if seen.looks else ""
+    lines = [f"The measurement trains {most}{seen.planned_measure:,}: {design}."]
+    if seen.looks:
+        looks = " and at ".join(map(str, seen.looks))
+        lines.append(f"It is looked at with {looks} replicates, each time at its own error rate, and ends after the look that decides.")
     if seen.detectable is not None:
         lines.append(f"It finds an effect of {seen.detectable:.2f} standard deviations of the differences with power .8.")
     if seen.replicates is not None and seen.replicates < 6:

@@ -61,8 +61,8 @@ class _Lines(_Counts):
         if not self.announced:
             self.announced = True
             _announce(self.console, study)
-        if event["event"] == "outlook":
-            _tell_plan(self.console, event)
+        if "lines" in event:
+            _tell_lines(self.console, event)
             return
         if event["event"] not in ("finished", "broken"):
             return
@@ -79,8 +79,8 @@ class _Bars(_Counts):
         self.waiting: TaskID | None = bar.add_task("starting", total=None, news="")
 
     def __call__(self, event: Mapping[str, Any], study: Study) -> None:
-        if event["event"] == "outlook":
-            _tell_plan(self.bar.console, event)
+        if "lines" in event:
+            _tell_lines(self.bar.console, event)
             return
         if self.tasks and event["event"] not in ("finished", "broken"):
             return
@@ -106,7 +106,7 @@ def _announce(console: Console, study: Study) -> None:
             console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
 
 
-def _tell_plan(console: Console, event: Mapping[str, Any]) -> None:
+def _tell_lines(console: Console, event: Mapping[str, Any]) -> None:
     for line in event["lines"]:
         console.print(line, highlight=False, markup=False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -67,11 +67,29 @@ class Twins:
     """The design of a `measure:` section: every arm at every value of `by`, nuisance decisions drawn anew for each replicate."""
 
     options: MeasureOptions
+    stage: int = 0
+    """With planned looks, the look that is trained for now, as a number of replicates; the first one for 0."""
 
     @property
     def phase(self) -> Phase:
         """`measure`."""
         return "measure"
+
+    @property
+    def replicates(self) -> int:
+        """How many replicates are to be trained: all of them, or those of the look that is trained for now."""
+        o = self.options
+        return min(o.replicates, self.stage or o.looks[0]) if o.looks else o.replicates
+
+    @property
+    def after_look(self) -> Twins | None:
+        """The design that goes on to the next planned look; None where none is left."""
+        later = [look for look in self.options.looks if self.replicates < look <= self.options.replicates]
+        return replace(self, stage=later[0]) if later else None
+
+    def resumed(self, before: Mapping[str, Any]) -> Twins:
+        """Return the design at the look that the ledger says, in what `to_dict` wrote, it had come to."""
+        return replace(self, stage=before.get("stage", 0)) if self.options.looks else self
 
     @property
     def name(self) -> str:
@@ -82,21 +100,24 @@ class Twins:
     def plan(self) -> MeasurePlan:
         """What is compared with what."""
         o = self.options
-        return MeasurePlan(o.factor, o.reference, o.levels, o.by, o.replicates, o.smallest_effect, o.metric, o.direction)
+        return MeasurePlan(
+            o.factor, o.reference, o.levels, o.by, self.replicates, o.smallest_effect, o.metric, o.direction, looks=o.looks
+        )  # fmt: skip
 
     @property
     def num_trainings(self) -> int:
         """Replicates x arms x values of `by`."""
-        return self.options.replicates * len(self.options.arms) * math.prod(len(values) for _, values in self.options.by)
+        return self.replicates * len(self.options.arms) * math.prod(len(values) for _, values in self.options.by)
 
     def trainings(self, space: Space, fits: Fits) -> Iterator[PlannedTraining]:
         """Yield the trainings, replicate by replicate. Raises UserError where constraints refuse every draw."""
-        for replicate in range(self.options.replicates):
+        for replicate in range(self.replicates):
             yield from plan_replicate(space, self.options, replicate, fits)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the number of replicates, which a mode may set; all else stands in the space's text."""
-        return {"replicates": self.options.replicates}
+        """Return the number of replicates, which a mode may set, and the look that is trained for; all else stands in the text."""
+        looks = {"stage": self.replicates, "looks": list(self.options.looks)} if self.options.looks else {}
+        return {"replicates": self.options.replicates, **looks}
 
 
 def plan_replicate(space: Space, options: MeasureOptions, replicate: int, fits: Fits) -> tuple[PlannedTraining, ...]:

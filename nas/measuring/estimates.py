@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from nas.errors import UserError
 from nas.measuring.cells import summarise
 from nas.measuring.families import BETA, THETA, THETA_AT, Rules, Sample, judge
+from nas.measuring.looks import is_look
 from nas.measuring.notes import notes
 from nas.measuring.sentences import Telling, tell
 from nas.measuring.slopes import slope_axis, slope_weights
 from nas.measuring.statistics import Floats
-from nas.measuring.trainings import At, Trainings, arrange
+from nas.measuring.trainings import At, Trainings, arrange, complete_replicates
+from nas.measuring.verdicts import NO_VERDICT, UNMEASURED, is_undetermined
 from nas.values.domains import Scalar
-from nas.values.effects import Effects, Result
+from nas.values.effects import LOOKS, Effects, Look, Result
 
 
 def estimate(
@@ -33,6 +36,7 @@ def estimate(
     planned_looks: bool = False,
     from_search: bool = False,
     unit: str = "points",
+    references: Mapping[Scalar, Scalar] | None = None,
 ) -> Effects:
     """Estimate what each level of `factor` is worth against `reference`.
 
@@ -49,6 +53,8 @@ def estimate(
         planned_looks: read verdicts at 10 and at 20 replicates only, each at its own error rate (METHOD §5).
         from_search: the results come from an adaptive search: means only, without intervals, p-values and verdicts.
         unit: what the sentence counts in: `points` are hundredths; any other name takes figures as they are.
+        references: the level that each arm is compared with, where that is not `reference` for all of them; `reference` is
+            then what they have in common, for the sentence. All of them stay one family.
 
     Returns:
         The effects, a pure function of the results: their order changes nothing.
@@ -58,50 +64,127 @@ def estimate(
     """
     if not (math.isfinite(smallest_effect) and smallest_effect > 0):
         raise UserError(f"smallest_effect: must be a number above 0, declared before the data are seen; got {smallest_effect}")
-    trainings = arrange(results, reference=reference, by=by, levels=levels)
-    sign = 1.0 if maximize else -1.0
-    axis, log2, why_no_slope = slope_axis(trainings.at, by=by, num_layers=trainings.num_layers)
-    shares = _shares(weights, trainings.at)
-    rules = Rules(smallest_effect, planned_looks, from_search, scale=float(np.nanmax(np.abs(trainings.value), initial=0.0)))
+    asked = _Question(
+        factor=factor, reference=reference, by=tuple(by), smallest_effect=smallest_effect,
+        levels=None if levels is None else tuple(levels), weights=weights, maximize=maximize, scope=scope,
+        planned_looks=planned_looks, from_search=from_search, unit=unit, references=references,
+    )  # fmt: skip
+    if planned_looks and not from_search:
+        return _at_looks(asked, results)
+    return _answer(asked, results)
 
-    arms = range(1, len(trainings.levels))
-    primary = [_combined(trainings, a, sign * shares, THETA) for a in arms]
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """What is asked of the results: the arguments of `estimate`."""
+
+    factor: str
+    reference: Scalar
+    by: tuple[str, ...]
+    smallest_effect: float
+    levels: tuple[Scalar, ...] | None
+    weights: Mapping[At, float] | None
+    maximize: bool
+    scope: str
+    planned_looks: bool
+    from_search: bool
+    unit: str
+    references: Mapping[Scalar, Scalar] | None
+
+    @property
+    def sign(self) -> float:
+        return 1.0 if self.maximize else -1.0
+
+    def arranged(self, results: Sequence[Result]) -> tuple[Trainings, ...]:
+        """Lay the results out: all arms with their one reference, or each with its own."""
+        if self.references is None:
+            return (arrange(results, reference=self.reference, by=self.by, levels=self.levels),)
+        return tuple(
+            arrange([r for r in results if r.level in (level, own)], reference=own, by=self.by, levels=(level,))
+            for level, own in self.references.items()
+        )
+
+
+def _at_looks(asked: _Question, results: Sequence[Result]) -> Effects:
+    """Answer at the planned look that the complete replicates make, or with figures alone between looks."""
+    complete = complete_replicates(asked.arranged(results))
+    looks = tuple(_look(asked, results, complete[:at], alpha) for at, alpha in LOOKS if at <= len(complete))
+    if not is_look(len(complete)):
+        return _answer(asked, results, looks=looks, interim=True)
+    # A look is at a number of replicates, so one that lacks a training is left out whole.
+    return _answer(asked, [r for r in results if r.replicate in complete], looks=looks)
+
+
+def _look(asked: _Question, results: Sequence[Result], replicates: Sequence[int | str], alpha: float) -> Look:
+    overall = _answer(asked, [r for r in results if r.replicate in replicates]).overall
+    decided = not any(found.verdict in (NO_VERDICT, UNMEASURED) or is_undetermined(found.verdict) for found in overall)
+    return Look(len(replicates), alpha, tuple((found.level, found.verdict) for found in overall), decided)
+
+
+def _answer(asked: _Question, results: Sequence[Result], *, looks: tuple[Look, ...] = (), interim: bool = False) -> Effects:
+    groups = asked.arranged(results)
+    first, sign, by = groups[0], asked.sign, asked.by
+    axis, log2, why_no_slope = slope_axis(first.at, by=by, num_layers=first.num_layers)
+    shares = _shares(asked.weights, first.at)
+    rules = Rules(asked.smallest_effect, asked.planned_looks, asked.from_search, scale=max(map(_scale, groups)), interim=interim)
+
+    arms = [(group, a) for group in groups for a in range(1, len(group.levels))]
+    primary = [_combined(group, a, sign * shares, THETA) for group, a in arms]
     if axis:
-        primary += [_combined(trainings, a, sign * slope_weights(log2), BETA) for a in arms]
-    secondary = [_at_one(trainings, a, d, sign) for a in arms for d in range(len(trainings.at))]
+        primary += [_combined(group, a, sign * slope_weights(log2), BETA) for group, a in arms]
+    secondary = [_at_one(group, a, d, sign) for group, a in arms for d in range(len(group.at))]
     judged = judge(primary, rules=rules)
     overall, slopes = judged[: len(arms)], judged[len(arms) :]
-    at_each = judge(secondary, rules=rules, num_simultaneous=len(secondary))
     telling = Telling(
-        scope=scope,
-        factor=factor,
-        reference=reference,
-        by=tuple(by),
-        at=trainings.at,
-        num_layers=trainings.num_layers,
+        scope=asked.scope,
+        factor=asked.factor,
+        reference=asked.reference,
+        by=by,
+        at=first.at,
+        num_layers=first.num_layers,
         slope_axis=axis,
-        smallest_effect=smallest_effect,
+        smallest_effect=asked.smallest_effect,
         equal_weights=bool(np.ptp(shares) == 0),
-        from_search=from_search,
-        unit=unit,
+        from_search=asked.from_search,
+        unit=asked.unit,
+        look=looks[-1] if looks and not interim else None,
+        interim=interim,
     )
+    told = [
+        line
+        for group in groups
+        for line in notes(
+            group,
+            overall=[found for found in overall if found.level in group.levels],
+            slopes=[found for found in slopes if found.level in group.levels],
+            why_no_slope=why_no_slope,
+            rules=rules,
+            looks=looks,
+        )
+    ]
     return Effects(
-        factor=factor,
-        reference=reference,
-        levels=trainings.levels[1:],
-        by=tuple(by),
-        at=trainings.at,
-        num_layers=trainings.num_layers,
+        factor=asked.factor,
+        reference=asked.reference,
+        levels=tuple(found.level for found in overall),
+        by=by,
+        at=first.at,
+        num_layers=first.num_layers,
         slope_axis=axis,
-        smallest_effect=smallest_effect,
-        replicates=len(trainings.replicates),
-        cells=summarise(trainings, sign=sign),
+        smallest_effect=asked.smallest_effect,
+        replicates=max(len(group.replicates) for group in groups),
+        cells=tuple(cell for group in groups for cell in summarise(group, sign=sign)),
         overall=overall,
         slopes=slopes,
-        at_each=at_each,
+        at_each=judge(secondary, rules=rules, num_simultaneous=len(secondary)),
         sentence=tell(telling, overall, slopes),
-        notes=notes(trainings, overall=overall, slopes=slopes, why_no_slope=why_no_slope, rules=rules),
+        notes=tuple(dict.fromkeys(told)),
+        looks=looks,
+        interim=interim,
     )
+
+
+def _scale(trainings: Trainings) -> float:
+    return float(np.nanmax(np.abs(trainings.value), initial=0.0))
 
 
 def _shares(weights: Mapping[At, float] | None, at: Sequence[At]) -> Floats:

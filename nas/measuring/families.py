@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.measuring.looks import LOOKS, is_look, later_looks, nominal_alpha
+from nas.measuring.looks import later_looks, nominal_alpha
 from nas.measuring.statistics import Floats, half_width, holm, mean_and_sd, sign_flip_p, t_p_value
 from nas.measuring.trainings import At
 from nas.measuring.verdicts import (
@@ -24,7 +24,7 @@ from nas.measuring.verdicts import (
     verdict,
 )
 from nas.values.domains import Scalar
-from nas.values.effects import Estimate, Interval
+from nas.values.effects import LOOKS, Estimate, Interval
 
 THETA, BETA, THETA_AT = "theta", "beta", "theta_d"
 
@@ -48,12 +48,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Rules:
-    """What holds for every estimate of a measurement. `scale` is the size of the metric's values, for telling equal ones."""
+    """What holds for every estimate of a measurement.
+
+    `scale` is the size of the metric's values, for telling equal ones; `interim` says that looks are planned and this is none.
+    """
 
     smallest_effect: float
     planned_looks: bool
     from_search: bool
     scale: float
+    interim: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,7 @@ def _refusal(sample: Sample, found: _Figures, rules: Rules) -> str:
         return f"degenerate variance: all {count} show the same difference, so neither interval nor t test can be made"
     if found.n < MIN_REPLICATES:
         return f"{count}; a verdict needs {MIN_REPLICATES}"
-    if rules.planned_looks and not is_look(found.n):
+    if rules.interim:
         planned = " and ".join(str(at) for at, _ in LOOKS)
         return f"{count}; verdicts are read at the planned looks only, at {planned} complete replicates"
     return ""

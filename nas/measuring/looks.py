@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-LOOKS: tuple[tuple[int, float], ...] = ((10, 0.0052), (20, 0.0471))
-"""Replicates and nominal alpha of each planned look. Together the two looks err in 5% of null measurements."""
+from nas.values.effects import LOOKS
 
 ALPHA = 0.05
 

@@ -5,20 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nas.measuring.families import BETA, EXPLORATORY, Rules
-from nas.measuring.looks import ALPHA, LOOKS
+from nas.measuring.looks import ALPHA
 from nas.measuring.trainings import Trainings
 from nas.values.domains import written
-from nas.values.effects import Estimate
+from nas.values.effects import LOOKS, Estimate, Look
 
 
 def notes(
-    trainings: Trainings, *, overall: Sequence[Estimate], slopes: Sequence[Estimate], why_no_slope: str, rules: Rules
+    trainings: Trainings,
+    *,
+    overall: Sequence[Estimate],
+    slopes: Sequence[Estimate],
+    why_no_slope: str,
+    rules: Rules,
+    looks: Sequence[Look] = (),
 ) -> tuple[str, ...]:
     """Return one sentence for each thing to know, the gravest first."""
-    return tuple(_all(trainings, overall, slopes, why_no_slope, rules))
+    return tuple(_all(trainings, overall, slopes, why_no_slope, rules, looks))
 
 
-def _all(trainings: Trainings, overall: Sequence[Estimate], slopes: Sequence[Estimate], why_no_slope: str, rules: Rules) -> Iterator[str]:
+def _all(
+    trainings: Trainings,
+    overall: Sequence[Estimate],
+    slopes: Sequence[Estimate],
+    why_no_slope: str,
+    rules: Rules,
+    looks: Sequence[Look],
+) -> Iterator[str]:
     if rules.from_search:
         yield f"The results come from a search: {EXPLORATORY}."
     yield from _missing(trainings, overall, has_slope=bool(slopes))
@@ -32,9 +45,18 @@ def _all(trainings: Trainings, overall: Sequence[Estimate], slopes: Sequence[Est
         )
     if rules.planned_looks:
         yield "Planned looks: " + ", ".join(f"{n} replicates at alpha {alpha}" for n, alpha in LOOKS) + "; no verdict between."
+        if rules.interim:
+            yield "The figures are interim: they belong to no planned look, and deciding by them would find effects that are not there."
+        yield from map(_look, looks)
     yield from _disagreements((*overall, *slopes))
     if why_no_slope:
         yield f"No slope: {why_no_slope}."
+
+
+def _look(look: Look) -> str:
+    told = _list([f"{written(level)}: {verdict}" for level, verdict in look.verdicts])
+    decided = "decided" if look.decided else "did not decide"
+    return f"The planned look at {look.replicates} replicates, at alpha {look.alpha}, {decided} ({told})."
 
 
 def _missing(trainings: Trainings, overall: Sequence[Estimate], *, has_slope: bool) -> Iterator[str]:

@@ -18,7 +18,7 @@ from nas.measuring.verdicts import (
     is_undetermined,
 )
 from nas.values.domains import Scalar, written
-from nas.values.effects import Estimate, Interval
+from nas.values.effects import Estimate, Interval, Look
 
 MINUS = "\N{MINUS SIGN}"
 UNNAMED = "level"
@@ -43,6 +43,10 @@ class Telling:
     equal_weights: bool
     from_search: bool
     unit: str
+    look: Look | None = None
+    """The planned look that the figures were read at."""
+    interim: bool = False
+    """Whether looks are planned and the figures belong to none of them."""
 
     @property
     def noun(self) -> str:
@@ -64,6 +68,7 @@ class Telling:
 def tell(telling: Telling, overall: Sequence[Estimate], slopes: Sequence[Estimate]) -> str:
     """Return the sentence: scope, then each arm's verdict with its figures, then the estimand."""
     start = f"On {telling.scope}" if telling.scope else "In this measurement"
+    start = f"Interim figures: {start[:1].lower()}{start[1:]}" if telling.interim else start
     slope_of = {slope.level: slope for slope in slopes}
     if len(overall) > 1:
         return _several(telling, start, overall, slope_of)
@@ -191,6 +196,11 @@ def _named(telling: Telling, level: Scalar) -> str:
 
 
 def _estimand(telling: Telling, with_interval: str = "") -> str:
+    look = f", read at the planned look at {telling.look.replicates} replicates (alpha {telling.look.alpha})" if telling.look else ""
+    return _measured(telling, with_interval) + look
+
+
+def _measured(telling: Telling, with_interval: str) -> str:
     how = f"the mean paired difference{with_interval} at an equal, fixed training budget"
     if telling.from_search:
         how = "the mean difference of a search's own trials"

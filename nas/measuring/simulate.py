@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.measuring.looks import LOOKS
 from nas.measuring.power import MODES, POWER, detectable, replicates_needed
 from nas.measuring.rivals import bootstrap_covers, mixed_model_rejects, pooled_t_rejects
 from nas.measuring.slopes import slope_weights
 from nas.measuring.statistics import Floats, clopper_pearson_low, half_width, holm, mean_and_sd, t_p_value
+from nas.values.effects import LOOKS
 
 QUICK, FULL = 100_000, 1_000_000
 """Simulated measurements behind a figure, in the quick and in the full form."""

@@ -90,6 +90,14 @@ def arrange(results: Sequence[Result], *, reference: Scalar, by: Sequence[str], 
     )
 
 
+def complete_replicates(groups: Sequence[Trainings]) -> tuple[int | str, ...]:
+    """Return the replicates in which every cell of every group has its value, in order."""
+    lacking = {k for group in groups for k, cells in zip(group.replicates, group.measured, strict=True) if not cells.all()} | {
+        k for group in groups for k in groups[0].replicates if k not in group.replicates
+    }
+    return tuple(k for k in groups[0].replicates if k not in lacking)
+
+
 def _check(results: Sequence[Result], *, by: Sequence[str]) -> None:
     if not results:
         raise UserError("effects: no results to estimate from; give one result for each training")

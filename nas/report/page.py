@@ -94,7 +94,7 @@ def _verdict(scene: Scene) -> Mapping[str, Any]:
     untold = few and "replicate" not in effects.sentence
     first = effects.overall[0].verdict if effects.overall else ""
     alone = len(effects.overall) == 1
-    kicker = "No verdict" if few else first if alone and first else "Verdict"
+    kicker = "Interim, no verdict" if effects.interim else "No verdict" if few else first if alone and first else "Verdict"
     return {
         "kicker": kicker[:1].upper() + kicker[1:],
         "tone": "open" if few or not alone else tone(first),
@@ -255,5 +255,6 @@ def _reproduce(record: StudyRecord, scene: Scene | None) -> Mapping[str, str]:
     if scene:
         reference, size = level_text(scene.effects.reference), f"{scene.effects.smallest_effect:g}"
         again = f"nas effects {RAW_NAME} --reference {reference} --smallest-effect {size}"
+        again += " --planned-looks" if record.plan and record.plan.looks else ""
     command = f"nas ablate {record.title}" if record.changes else f"nas search {record.space_file}"
     return {"commit": commit, "command": command, "again": again}

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, get_args
 
 from nas.errors import Where, nearest
 from nas.plugin import Bounds
-from nas.registry.signature import OneOf, ScalarType
+from nas.registry.signature import ListType, OneOf, ScalarType
 from nas.space.activity import always, everything, possible, uses_of
 from nas.space.parser import Parser
 from nas.space.section_reader import figures_of, read_metric
 from nas.space.sections import MeasureOptions
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe
 from nas.values.domains import Choices, Scalar, written
+from nas.values.effects import LOOKS
 from nas.values.outcome import Direction, direction_of
 
 if TYPE_CHECKING:
     from nas.space.space import Space
 
-KEYS = ("factor", "reference", "levels", "by", "hold", "replicates", "smallest_effect", "metric", "direction")
+KEYS = ("factor", "reference", "levels", "by", "hold", "replicates", "smallest_effect", "metric", "direction", "looks")
 MAX_CELLS = 1000
 
 
@@ -38,10 +39,11 @@ def read_measure(parser: Parser, space: Space, tree: MappingTree) -> MeasureOpti
         levels=reader.levels(factor, reference),
         by=tuple(reader.by()),
         hold=tuple(reader.hold()),
-        replicates=int(reader.number("replicates", ScalarType(int, Bounds(1)), MeasureOptions.replicates)),
+        replicates=reader.replicates(),
         smallest_effect=reader.number("smallest_effect", ScalarType(float, Bounds(0)), MeasureOptions.smallest_effect),
         metric=reader.metric(),
         direction=reader.direction(),
+        looks=reader.looks(),
     )
     reader.refuse_effect(options)
     reader.refuse_two_roles(options)
@@ -149,6 +151,25 @@ class _Reader:
         if declared is None and direction != direction_of(metric):
             raise self.parser.fail(f"would take the worst {metric} for the best; remove it", given, "measure.direction")
         return direction
+
+    def looks(self) -> tuple[int, ...]:
+        given = self.tree.get("looks")
+        if given is None:
+            return ()
+        looks: tuple[int, ...] = self.parser.constant(given, ListType(ScalarType(int, Bounds(1))), "measure.looks")
+        if looks != tuple(at for at, _ in LOOKS):
+            rates = " and ".join(f"{alpha:g} at {at}" for at, alpha in LOOKS)
+            message = f"must be {[at for at, _ in LOOKS]}, the one schedule whose error rates are known ({rates}), got {list(looks)}"
+            raise self.parser.fail(message, given, "measure.looks")
+        return looks
+
+    def replicates(self) -> int:
+        looks, given = self.looks(), self.tree.get("replicates")
+        found = int(self.number("replicates", ScalarType(int, Bounds(1)), looks[-1] if looks else MeasureOptions.replicates))
+        if looks and found != looks[-1]:
+            message = f"must be {looks[-1]}, the last of the looks, got {found}; leave it out"
+            raise self.parser.fail(message, given or self.tree, "measure.replicates")
+        return found
 
     def refuse_effect(self, options: MeasureOptions) -> None:
         given = self.tree.get("smallest_effect")

@@ -11,6 +11,7 @@ from nas.registry.signature import ListType, OneOf, Parameter, ParameterType, Pl
 from nas.space.section_reader import figures_of
 from nas.space.sections import QUANTITIES, InputOptions, SearchOptions
 from nas.values.architecture import PluginNode
+from nas.values.effects import LOOKS
 from nas.values.outcome import METRICS, Direction
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -137,5 +138,9 @@ def _measure(registry: Registry) -> dict[str, Any]:
             "smallest_effect": {"type": "number", "minimum": 0, "description": "A fraction: 0.01 is one accuracy point."},
             "metric": {"enum": [*METRICS, *figures_of([PluginNode(name) for name in registry.names("probe")], registry)]},
             "direction": {"enum": list(get_args(Direction)), "description": "Which way a probe's figure is better."},
+            "looks": {
+                "const": [at for at, _ in LOOKS],
+                "description": "Read it at these numbers of replicates, and end where that decides.",
+            },
         },
     }

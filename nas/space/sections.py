@@ -58,6 +58,8 @@ class MeasureOptions:
     `hold` fixes other decisions; what is neither held nor `by` is a nuisance, drawn anew for every replicate.
     `smallest_effect` is the smallest effect of interest, a fraction (METHOD: declared, never taken from the data).
     `metric` may be a figure of one of the probes, `PROBE.FIGURE`; `direction` then says which way is better.
+    `looks` are the numbers of replicates at which the measurement is read, and ended where that decides it; `replicates` is
+    the last of them then.
     """
 
     factor: str
@@ -68,8 +70,9 @@ class MeasureOptions:
     replicates: int = 10
     smallest_effect: float = 0.01
     metric: str = "test_accuracy"
-    # Not in the repr, which names the design's ledger: it says how results are judged, not which there are.
+    # Not in the repr, which names the design's ledger: these say how results are judged, not which there are.
     direction: Direction = field(default="maximize", repr=False)
+    looks: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def arms(self) -> tuple[Scalar, ...]:

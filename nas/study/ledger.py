@@ -11,7 +11,7 @@ import math
 import os
 import socket
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -120,16 +120,27 @@ class Ledger:
         cls, storage: optuna.storages.BaseStorage, name: str, *, direction: Literal["minimize", "maximize"], about: Mapping[str, Any]
     ) -> Ledger:
         """Open the study `name`, creating it with `about` as its attributes where there is none."""
-        study = optuna.create_study(study_name=name, storage=storage, direction=direction, load_if_exists=True)
-        for key, value in about.items():
-            if study.user_attrs.get(key) != value:
-                study.set_user_attr(key, value)
-        return cls(storage, name)
+        optuna.create_study(study_name=name, storage=storage, direction=direction, load_if_exists=True)
+        ledger = cls(storage, name)
+        ledger.note(**about)
+        return ledger
 
     @property
     def about(self) -> dict[str, Any]:
         """The study's attributes."""
         return dict(self.study.user_attrs)
+
+    def note(self, **about: Any) -> None:
+        """Keep something as an attribute of the study, where it is not so already."""
+        for key, value in about.items():
+            if self.study.user_attrs.get(key) != value:
+                self.study.set_user_attr(key, value)
+
+    def note_looks(self, looks: Sequence[int]) -> None:
+        """Keep how many trainings were there when the looks were planned or taken back: who had seen them knew more."""
+        before = self.about.get("design", {}).get("looks", [])
+        if list(looks) != before and (told := self.count_told()):
+            self.note(looks_changed_after=told)
 
     @cached_property
     def phase(self) -> Phase:

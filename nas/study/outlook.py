@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nas.measuring.looks import nominal_alpha
 from nas.study.crew import default_workers
 from nas.study.preview import seconds_of
 from nas.study.study import Study
+from nas.values.effects import LOOKS
 
 LEAST_REPLICATES = 6
 
@@ -23,6 +25,7 @@ class Outlook:
     minutes: float
     workers: int
     detectable: float | None
+    looks: tuple[int, ...] = ()
 
     def lines(self) -> Iterator[str]:
         """Yield the plan in sentences."""
@@ -37,6 +40,9 @@ class Outlook:
             else f"about {self.minutes / 60:.1f} h"
         )
         yield f"The measurement: {told}; {took} with {self.workers} worker{'s' * (self.workers > 1)} on this machine."
+        if self.looks:
+            rates = " and ".join(f"{at} replicates (alpha {alpha:g})" for at, alpha in LOOKS)
+            yield f"Looks are planned at {rates}: it ends after the first that decides, and there is no verdict between."
         if self.detectable is not None:
             yield f"It finds an effect of {self.detectable:.2f} sd of the paired differences with power .8, before Holm's correction."
         if self.replicates < LEAST_REPLICATES:
@@ -56,5 +62,6 @@ def outlook(study: Study, *, workers: int | None = None) -> Outlook | None:
     size = workers or study.space.search.workers or default_workers()
     one = [p.sample for p in study.design.trainings(study.space, study.fits) if p.cell.replicate == 0]
     seconds = sum(seconds_of(study.space, one)) / len(one) * left
-    found = detectable(plan.replicates) if plan.replicates > 1 else None
-    return Outlook(total, left, 1 + len(plan.levels), plan.replicates, seconds / size / 60, size, found)
+    alpha = nominal_alpha(plan.replicates, planned_looks=bool(plan.looks))
+    found = detectable(plan.replicates, alpha=alpha) if plan.replicates > 1 else None
+    return Outlook(total, left, 1 + len(plan.levels), plan.replicates, seconds / size / 60, size, found, plan.looks)

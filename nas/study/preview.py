@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from nas.building import build, build_recipe, cost_of
 from nas.errors import PluginError
 from nas.measuring.design import PlannedTraining, plan_replicate
+from nas.measuring.looks import nominal_alpha
 from nas.sampling import Sample, first_choice, fixing, keyed_draw, sample
 from nas.space import Space, size_of
 from nas.study.crew import default_workers
@@ -52,6 +53,7 @@ class Preview:
     planned_measure: int
     arms: int
     replicates: int | None
+    looks: tuple[int, ...]
     detectable: float | None
     minutes: float | None
     workers: int
@@ -104,7 +106,8 @@ class _Look:
             planned_measure=0 if space.input else len(planned) * replicates,
             arms=len(options.arms) if options else 0,
             replicates=options.replicates if options else None,
-            detectable=_detectable(replicates),
+            looks=options.looks if options else (),
+            detectable=_detectable(replicates, looks=bool(options and options.looks)),
             minutes=None if space.input else self.minutes(planned, replicates),
             workers=self.workers,
         )
@@ -195,12 +198,12 @@ def _step_seconds(space: Space, configuration: Configuration) -> float:
     return min(times[1:])  # the first one pays for allocations; the least disturbed one is wanted
 
 
-def _detectable(replicates: int) -> float | None:
+def _detectable(replicates: int, *, looks: bool) -> float | None:
     if replicates < 2:
         return None
     from nas.measuring.power import detectable  # over a second of imports, wanted only here
 
-    return detectable(replicates)
+    return detectable(replicates, alpha=nominal_alpha(replicates, planned_looks=looks))
 
 
 def _ends(values: Sequence[int]) -> tuple[int, int]:

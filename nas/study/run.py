@@ -30,6 +30,9 @@ class RunnableStudy(Protocol):
     def measure_slots(self) -> list[Slot]:
         """Return the measured design's slots."""
 
+    def read_look(self) -> str:
+        """At a planned look, say what it came to; `measure_slots` then holds what is owed up to the next. '' where it is none."""
+
     def note(self, event: Mapping[str, Any]) -> TrainingRecord | None:
         """Take up what a worker said about a trial."""
 
@@ -45,6 +48,15 @@ class Run:
 
     def events(self) -> Iterator[Mapping[str, Any]]:
         """Yield what the workers say, and a tick now and then, until nothing is owed. Raises StudyError where it cannot go on."""
+        yield from self._until_told()
+        while any(ledger.phase == "measure" for ledger in self.ledgers) and (told := self.study.read_look()):
+            yield {"event": "look", "lines": (told,)}
+            owed, self.measure_slots = len(self.measure_slots), self.study.measure_slots()
+            if len(self.measure_slots) == owed:
+                break
+            yield from self._until_told()
+
+    def _until_told(self) -> Iterator[Mapping[str, Any]]:
         while self._owed():
             healed = time.time()
             self.crew.fill(self.crew.size)

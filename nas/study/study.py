@@ -17,6 +17,7 @@ from nas.building import cost_of
 from nas.errors import UserError, nearest
 from nas.measuring.ablation import Ablation, decide, plan_ablation
 from nas.measuring.design import Design, Twins
+from nas.measuring.of_record import effects_of
 from nas.registry import discover
 from nas.sampling import refuse_unused
 from nas.space import MeasureOptions, Space, parse_space
@@ -28,7 +29,7 @@ from nas.study.materials import context_of, describe_data, refuse_without_data
 from nas.study.run import Run
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar
-from nas.values.records import StudyRecord, TrainingRecord
+from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord
 from nas.values.seeds import derive
 
 KEPT = ("key", "hash", "name", "space_text", "space_file", "identity", "plugins")
@@ -83,8 +84,12 @@ class Study:
         measured = None
         if design:
             about = {key: self.search.about[key] for key in KEPT if key in self.search.about}
-            about |= {"phase": design.phase, "metric": design.plan.metric, "design": design.to_dict()}
+            about |= {"phase": design.phase, "metric": design.plan.metric}
             measured = Ledger.create(self.storage, f"{self.search.name}/{design.name}", direction=design.plan.direction, about=about)
+            if isinstance(design, Twins):
+                design = design.resumed(measured.about.get("design", {}))
+                measured.note_looks(design.options.looks)
+            measured.note(design=design.to_dict())
         study = Study(self.space, self.key, self.storage, self.storage_url, self.search, measured, design, self.plugins, self.changes)
         study.refresh()
         return study
@@ -182,13 +187,18 @@ class Study:
             search=() if ablation else self._of(self.search),
             measured=self._of(self.measured) if self.measured else (),
             planned_search=0 if ablation else space.search.trials or 0,
-            plan=self.design.plan if self.design else None,
+            plan=self._plan(),
             environment=self.search.about.get("environment", {}),
             data=describe_data(space),
             created=min((r.started for r in self._records.values() if r.started), default=None),
             changes=ablation.changes if ablation else (),
             left_out=ablation.left_out if ablation else (),
         )
+
+    def _plan(self) -> MeasurePlan | None:
+        if self.design is None or self.measured is None:
+            return None
+        return replace(self.design.plan, looks_changed_after=self.measured.about.get("looks_changed_after", 0))
 
     def _of(self, ledger: Ledger) -> tuple[TrainingRecord, ...]:
         return tuple(record for (name, _), record in sorted(self._records.copy().items(), key=lambda item: item[0]) if name == ledger.name)
@@ -208,6 +218,27 @@ class Study:
     def is_idle(self) -> bool:
         """Whether nothing is waiting or running."""
         return not any(t.state in ("waiting", "running") for t in self._records.values())
+
+    def read_look(self) -> str:
+        """At a planned look, say what it came to, and where it did not decide plan the replicates up to the next; else ''.
+
+        Raises UserError where the results cannot be read.
+        """
+        if not isinstance(self.design, Twins) or not self.design.options.looks or not self.measured:
+            return ""
+        self.refresh()
+        if not self.is_measured:
+            return ""
+        effects = effects_of(self.record())
+        if effects is None or effects.interim:
+            return ""
+        look, later = effects.looks[-1], self.design.after_look
+        told = f"The planned look at {look.replicates} replicates, at alpha {look.alpha}, "
+        if look.decided or later is None:
+            return told + ("decided; the measurement ends here." if look.decided else "did not decide, and it was the last.")
+        self.design = later
+        self.measured.note(design=later.to_dict())
+        return f"{told}did not decide; it goes on to {later.replicates}."
 
     # --- what is owed --------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,9 @@ def study_tags(record: StudyRecord, effects: Effects | None, artifacts: Sequence
     if effects:
         tags["nas.verdict"] = effects.sentence
         tags["nas.effect_step"] = step_axis(effects)[0]
+        tags |= {
+            f"nas.look.{look.replicates}": f"{'decided' if look.decided else 'undecided'} at alpha {look.alpha}" for look in effects.looks
+        }
     tags[NOTE] = study_note(record, effects, artifacts, note)
     return {key: cut(value, MAX_TAG_LENGTH) for key, value in tags.items()}
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from nas.values.domains import Scalar
 
+LOOKS: tuple[tuple[int, float], ...] = ((10, 0.0052), (20, 0.0471))
+"""Replicates and nominal alpha of each planned look (METHOD §5). Together the two looks err in 5% of null measurements."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -88,6 +91,19 @@ class CellSummary:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A planned look that was reached: its error rate, and the verdict on the overall effect of each arm there.
+
+    `decided` says that every arm had its verdict, so that nothing more had to be trained.
+    """
+
+    replicates: int
+    alpha: float
+    verdicts: tuple[tuple[Scalar, str], ...]
+    decided: bool
+
+
+@dataclass(frozen=True)
 class Effects:
     """All that a measurement says about one factor. `sentence` is the verdict in words, naming its scope and its estimand."""
 
@@ -106,6 +122,8 @@ class Effects:
     at_each: tuple[Estimate, ...]
     sentence: str
     notes: tuple[str, ...] = ()
+    looks: tuple[Look, ...] = ()  # those reached, of planned ones
+    interim: bool = False  # looks are planned and this is none of them: figures without a verdict
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""

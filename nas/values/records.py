@@ -59,6 +59,10 @@ class MeasurePlan:
     smallest_effect: float
     metric: str = "test_accuracy"
     direction: Direction = "maximize"
+    looks: tuple[int, ...] = ()
+    """The numbers of replicates at which it is read, where those are planned; `replicates` is the next of them."""
+    looks_changed_after: int = 0
+    """How many of its trainings were there already when the looks were planned, or taken back."""
 
 
 @dataclass(frozen=True)
