@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from known_networks import CONTEXT, OURS, TOLERANCE, architecture_of, difference, inputs, randomise
 from torch import Tensor, nn
 
 from nas.building import build, build_without_weights, cost_of
 from nas.errors import PluginError
 from nas.plugin import NetworkContext
 from nas.registry import Registry
-from nas.sampling import first_choice, sample
-from nas.space import parse_space
 from nas.values.architecture import Architecture
 
 
@@ -51,65 +50,18 @@ def timm_model(name: str, **options: Any) -> Callable[[], nn.Module]:
     return lambda: package("timm").create_model(name, pretrained=False, num_classes=7, **options)
 
 
-RESNET = "staged: {{stem: imagenet, widths: [64, 128, 256, 512], depth: {depth}, block: {block}, shortcut: {shortcut}}}"
-DEPTH_50 = "[3, 4, 6, 3]"
-MOBILE = ", ".join(["{inverted_residual: {expansion: 1}}"] + ["inverted_residual"] * 6)
 VIT_SMALL = {"img_size": 64, "patch_size": 16, "embed_dim": 48, "depth": 3}
 
-NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "torchvision resnet18": (torchvision_model("resnet18"), RESNET.format(depth=2, block="basic", shortcut="projection")),
-    "torchvision resnet50": (torchvision_model("resnet50"), RESNET.format(depth=DEPTH_50, block="bottleneck", shortcut="projection")),
-    "torchvision resnext50_32x4d": (
-        torchvision_model("resnext50_32x4d"),
-        RESNET.format(depth=DEPTH_50, block="{resnext: {cardinality: 32, base_width: 4}}", shortcut="projection"),
-    ),
-    "torchvision wide_resnet50_2": (
-        torchvision_model("wide_resnet50_2"),
-        "staged: {stem: {imagenet: {width: 64}}, widths: [128, 256, 512, 1024], depth: [3, 4, 6, 3], "
-        "block: {bottleneck: {expansion: 2}}, shortcut: projection}",
-    ),
-    "torchvision densenet121": (
-        torchvision_model("densenet121"),
-        "dense: {stem: {imagenet: {ending: activated}}, growth: 32, stages: 4, depth: [6, 12, 24, 16]}",
-    ),
-    "torchvision mobilenet_v2": (
-        torchvision_model("mobilenet_v2"),
-        "staged: {stem: {conv3x3: {width: 32, stride: 2, activation: relu6}}, widths: [16, 24, 32, 64, 96, 160, 320], "
-        f"depth: [1, 2, 3, 4, 3, 3, 1], strides: [1, 2, 2, 2, 1, 2, 1], block: [{MOBILE}], shortcut: same_shape, head: conv_linear}}",
-    ),
-    "torchvision convnext_tiny": (
-        torchvision_model("convnext_tiny"),
-        "staged: {stem: patchify, widths: [96, 192, 384, 768], depth: [3, 3, 9, 3], block: convnext, shortcut: layer_scale, "
-        "transition: norm_conv, closing: none, head: norm_linear}",
-    ),
-    "timm resnet50d": (
-        timm_model("resnet50d"),
-        "staged: {stem: deep, widths: [64, 128, 256, 512], depth: [3, 4, 6, 3], block: bottleneck, shortcut: pool_projection}",
-    ),
-    "timm resnetv2_50": (
-        timm_model("resnetv2_50"),
-        RESNET.format(depth=DEPTH_50, block="preact_bottleneck", shortcut="projection"),
-    ),
-    "timm seresnet50": (
-        timm_model("seresnet50"),
-        RESNET.format(depth=DEPTH_50, block="se_bottleneck", shortcut="projection"),
-    ),
-    "timm vision transformer": (
-        timm_model("vit_tiny_patch16_224", **VIT_SMALL, num_heads=3, class_token=False, global_pool="avg", fc_norm=False),
-        "isotropic: {stem: {patchify: {size: 16, norm: none}}, width: 48, depth: 3, mixing: {attention: {heads: 3}}, positions: learned}",
-    ),
-    "timm mixer": (
-        timm_model("mixer_s16_224", img_size=64),
-        "isotropic: {stem: {patchify: {size: 16, norm: none}}, width: 512, depth: 8, mixing: token_mixing, positions: none}",
-    ),
+TORCHVISION = ("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "densenet121", "mobilenet_v2", "convnext_tiny")
+TIMM: dict[str, Callable[[], nn.Module]] = {
+    **{name: timm_model(name) for name in ("resnet50d", "resnetv2_50", "seresnet50")},
+    "vision transformer": timm_model("vit_tiny_patch16_224", **VIT_SMALL, num_heads=3, class_token=False, global_pool="avg", fc_norm=False),
+    "mixer": timm_model("mixer_s16_224", img_size=64),
 }
-CONTEXT = NetworkContext((3, 64, 64), 7)
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
-
-
-def architecture_of(text: str, registry: Registry) -> Architecture:
-    space = parse_space(f"name: x\ninput: {{shape: [3, 64, 64], classes: 7}}\narchitecture:\n  {text}\n", "x.yaml", registry)
-    return sample(space, first_choice).configuration.architecture
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    **{f"torchvision {name}": (torchvision_model(name), OURS[name]) for name in TORCHVISION},
+    **{f"timm {name}": (make, OURS[name]) for name, make in TIMM.items()},
+}
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
@@ -117,7 +69,7 @@ def architecture_of(text: str, registry: Registry) -> Architecture:
 def test_their_weights_in_our_network_give_their_output(name: str, dtype: torch.dtype, registry: Registry) -> None:
     make, text = NETWORKS[name]
     theirs, ours = pair(make, architecture_of(text, registry), registry)
-    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1), dtype=dtype)
+    x = inputs(dtype)
     with torch.no_grad():
         expected, got = theirs.to(dtype)(x), ours.to(dtype)(x)
     assert expected.std(dim=0).max() > 0.01, "both inputs are answered alike, so that equal answers would say nothing"
@@ -178,21 +130,6 @@ def pair(make: Callable[[], nn.Module], architecture: Architecture, registry: Re
 
 
 @torch.no_grad()
-def randomise(network: nn.Module) -> None:
-    """Give every parameter and statistic a value that tells: scales and variances near 1, shifts near 0."""
-    generator = torch.Generator().manual_seed(0)
-    for name, tensor in network.state_dict().items():
-        if name.endswith("num_batches_tracked"):
-            tensor.zero_()
-        elif tensor.dim() > 1 and "layer_scale" not in name:
-            tensor.normal_(0.0, (2 / tensor[0].numel()) ** 0.5, generator=generator)
-        elif name.endswith(("bias", "running_mean")):
-            tensor.normal_(0.0, 0.1, generator=generator)
-        else:
-            tensor.uniform_(0.5, 1.5, generator=generator)
-
-
-@torch.no_grad()
 def load(theirs: nn.Module, ours: nn.Module) -> None:
     """Copy each tensor to the one of its role and shape that comes at the same turn; none may be left over."""
     queues: dict[tuple[str, tuple[int, ...]], deque[Tensor]] = defaultdict(deque)
@@ -236,8 +173,3 @@ def role(name: str) -> str:
 
 def shape(tensor: Tensor) -> tuple[int, ...]:
     return tuple(size for size in tensor.shape if size != 1)
-
-
-def difference(expected: Tensor, got: Tensor) -> float:
-    """The largest difference, in units of the largest answer where that is above 1."""
-    return float((expected - got).abs().max() / expected.abs().max().clamp(min=1))

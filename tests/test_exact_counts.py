@@ -25,6 +25,8 @@ PARAMETERS = {
     "resnet110": 1_727_962, "resnet110_b": 1_730_714,
     "preact_resnet164": 1_703_258, "wrn28_10": 36_479_194, "wrn16_4": 2_748_890,
     "densenet_40_12": 1_019_722, "densenet_bc_100_12": 769_162,
+    # a latent vector of 128 to 32×32 RGB, and back to one score
+    "sngan_generator": 4_275_971, "sngan_discriminator": 1_053_569,
     # 1000 classes at 224×224
     "resnet18": 11_689_512, "resnet50": 25_557_032, "resnext50_32x4d": 25_028_904, "resnet50d": 25_576_264,
     "densenet121": 7_978_856, "mobilenet_v2": 3_504_872, "convnext_tiny": 28_589_128,

@@ -23,6 +23,7 @@ SHIPPED = [f"{kind}/{name}" for kind in REGISTRY.kinds() if kind != "data" for n
 PARAMETERS: dict[str, dict[str, Value]] = {
     "block/token_mixing": {"tokens": 64},  # the contract's inputs are 8×8
     "network/dense": {"depth": 2},  # 100 layers take long to export
+    "network/generator": {"widths": (8, 8, 8)},
 }
 NEEDS_PACKAGE = {"network/timm": "timm", "network/torchvision": "torchvision"}
 

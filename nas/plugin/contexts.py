@@ -27,7 +27,10 @@ class StemContext:
 
 @dataclass(frozen=True)
 class UnitContext:
-    """What a unit knows of its place: channels in, its stage's width, its stride, and its index among the network's units."""
+    """What a unit knows of its place: channels in, its stage's width, its stride, and its index among the network's units.
+
+    `upsample` is by how much the unit raises the resolution; only a block with `upsamples` is built where it is above 1.
+    """
 
     in_channels: int
     width: int
@@ -35,11 +38,15 @@ class UnitContext:
     index: int = 0
     num_units: int = 1
     stage: int = 0
+    upsample: int = 1
 
 
 @dataclass(frozen=True)
 class ShortcutContext:
-    """What a shortcut knows: the channels of x and of F(x), the stride, whether h is pre-activated, and the unit's index."""
+    """What a shortcut knows: the channels of x and of F(x), the stride, whether h is pre-activated, and the unit's index.
+
+    `upsample` is by how much F(x) is larger than x; like the stride, matching it is the shortcut's business.
+    """
 
     in_channels: int
     out_channels: int
@@ -47,11 +54,12 @@ class ShortcutContext:
     preactivated: bool = False
     index: int = 0
     num_units: int = 1
+    upsample: int = 1
 
     @property
     def same_shape(self) -> bool:
         """Whether x and F(x) have the same shape, so that nothing needs to be matched."""
-        return self.stride == 1 and self.in_channels == self.out_channels
+        return self.stride == self.upsample == 1 and self.in_channels == self.out_channels
 
 
 @dataclass(frozen=True)

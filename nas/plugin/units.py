@@ -20,6 +20,8 @@ class Block(nn.Module):
     kind: ClassVar[str] = "block"
     preactivated: ClassVar[bool] = False
     """Whether `before` normalises and activates; the stem then leaves its output raw and `closing` ends the network."""
+    upsamples: ClassVar[bool] = False
+    """Whether it can raise the resolution by its context's `upsample`."""
     shortcuts: ClassVar[tuple[str, ...] | None] = None
     """The names of the shortcuts it can run with; None for any."""
     formula: str = ""
@@ -54,12 +56,12 @@ class Block(nn.Module):
 
 
 def last_layer(branch: nn.Module) -> tuple[nn.Module, ...]:
-    """Return the last layer with parameters in a sequence of modules, or () where something else than a dropout follows it."""
+    """Return the last layer with parameters in a sequence of modules, or () where more than a dropout or average pooling follows."""
     leaves = [module for module in branch.modules() if not any(True for _ in module.children())]
     for module in reversed(leaves):
         if any(True for _ in module.parameters()):
             return (module,)
-        if not isinstance(module, nn.Identity | nn.Dropout | nn.Dropout2d):
+        if not isinstance(module, nn.Identity | nn.Dropout | nn.Dropout2d | nn.AvgPool2d):
             break
     return ()
 
@@ -108,6 +110,8 @@ def make_unit(block: Factory[Block], shortcut: Factory[Shortcut], context: UnitC
     Raises ValueError where the two do not go together.
     """
     built = block(context)
+    if context.upsample > 1 and not built.upsamples:
+        raise ValueError(f"block '{_name(built)}' cannot raise the resolution (by {context.upsample} here); take block generator")
     path = shortcut(
         ShortcutContext(
             in_channels=context.in_channels,
@@ -116,6 +120,7 @@ def make_unit(block: Factory[Block], shortcut: Factory[Shortcut], context: UnitC
             preactivated=built.preactivated,
             index=context.index,
             num_units=context.num_units,
+            upsample=context.upsample,
         )
     )
     _refuse_misfit(built, path)
@@ -123,7 +128,7 @@ def make_unit(block: Factory[Block], shortcut: Factory[Shortcut], context: UnitC
 
 
 def _refuse_misfit(block: Block, shortcut: Shortcut) -> None:
-    names = tuple(getattr(type(part), "plugin_name", type(part).__name__) for part in (block, shortcut))
+    names = _name(block), _name(shortcut)
     if block.shortcuts is not None and names[1] not in block.shortcuts:
         raise ValueError(f"block '{names[0]}' runs with the shortcuts {', '.join(block.shortcuts)}; got '{names[1]}'")
     if shortcut.out_channels != block.out_channels and any(True for _ in block.after.parameters()):
@@ -131,6 +136,10 @@ def _refuse_misfit(block: Block, shortcut: Shortcut) -> None:
             f"block '{names[0]}' has weights after the merge, for {block.out_channels} channels, but shortcut '{names[1]}' makes "
             f"{shortcut.out_channels}; take a block that has none there, or a shortcut that adds"
         )
+
+
+def _name(part: nn.Module) -> str:
+    return str(getattr(type(part), "plugin_name", type(part).__name__))
 
 
 class LongSkip(nn.Module):

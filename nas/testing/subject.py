@@ -98,6 +98,10 @@ class Subject:
             block_node = PluginNode("basic", ((self.kind, self.node),))
             yield "block 'basic'", self._unit(block_node, PluginNode("identity"), place)
 
+    def unit_with(self, shortcut: str, place: UnitContext = SAME, *, seed: int = 0) -> Unit:
+        """Return a block's unit with the shortcut of that name. Raises PluginError or ValueError where they refuse each other."""
+        return self._unit(self.node, PluginNode(shortcut), place)(seed)
+
     def unit(self, place: UnitContext = SAME, *, seed: int = 0) -> Unit:
         """Return the first of the units that can be built, in evaluation, with initial values keyed by `seed`."""
         refusals = []

@@ -65,20 +65,23 @@ class Line:
         *,
         width: int,
         stride: int = 1,
+        upsample: int = 1,
         stage: int = 0,
         transition: Factory[Block] | None = None,
     ) -> nn.Sequential:
         """Build a stage of one unit for each of `blocks`; the transition before them strides, or else the first unit does.
 
+        The first unit raises the resolution by `upsample`.
         Between a unit that hands on bare sums and one that wants them normalised and activated stands the former's closing.
         Raises ValueError where a block and its shortcut do not go together.
         """
         parts: OrderedDict[str, nn.Module] = OrderedDict()
         if transition is not None:
-            parts["transition"] = self._transition(transition(self._place(width, stride, stage)))
+            parts["transition"] = self._transition(transition(self._place(width, stage, stride)))
             stride = 1
         for position, (block, shortcut) in enumerate(zip(blocks, shortcuts, strict=True), start=1):
-            unit = make_unit(block, shortcut, self._place(width, stride if position == 1 else 1, stage))
+            place = self._place(width, stage, stride, upsample) if position == 1 else self._place(width, stage)
+            unit = make_unit(block, shortcut, place)
             if self.last is not None and hands_on_sums(self.last) and not hands_on_sums(unit.block):
                 parts[f"bridge{position}"] = self.last.closing()
             parts[f"unit{position}"] = unit
@@ -97,8 +100,11 @@ class Line:
         self.goes_on_behind(block.out_channels)
         return Transition(block)
 
-    def _place(self, width: int, stride: int, stage: int) -> UnitContext:
-        return self.place(in_channels=self.channels, width=width, stride=stride, index=self.index, num_units=self.num_units, stage=stage)
+    def _place(self, width: int, stage: int, stride: int = 1, upsample: int = 1) -> UnitContext:
+        return self.place(
+            in_channels=self.channels, width=width, stride=stride, index=self.index, num_units=self.num_units, stage=stage,
+            upsample=upsample,
+        )  # fmt: skip
 
 
 class Transition(nn.Module):

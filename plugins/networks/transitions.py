@@ -1,4 +1,7 @@
-"""The layers that some families put between two stages: blocks to use as a network's `transition`."""
+"""The layers that some families put between two stages: blocks to use as a network's `transition`.
+
+As a unit's block they run without a shortcut alone: an odd last row is not read, as in the published code.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ class NormConv(Block):
     """A norm, then a convolution as large as its stride, to the stage's width: ConvNeXt's transition (2201.03545, §2.6)."""
 
     preactivated = True
+    shortcuts = ("none",)
     formula = "y = {merge},  F(x) = conv s×s (h),  h = LN (x)"
     num_layers = 1
 
@@ -40,6 +44,7 @@ class Compress(Block):
     """
 
     preactivated = True
+    shortcuts = ("none",)
     formula = "y = {merge},  F(x) = pool conv1×1 (h),  h = relu BN (x)"
     num_layers = 1
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from nas.plugin import Factory, Norm, Shortcut, ShortcutContext
 
@@ -37,6 +38,11 @@ def projecting_conv(context: ShortcutContext, out_channels: int, *, stride: int 
 def projecting_norm(context: ShortcutContext, norm: Factory[Norm], out_channels: int) -> nn.Module:
     """Return the projection's norm: none in a pre-activation unit, whose h is normalised already (He et al. 2016, §4.1)."""
     return nn.Identity() if context.preactivated else norm(out_channels)
+
+
+def enlarged(x: Tensor, upsample: int) -> Tensor:
+    """Repeat every pixel `upsample` times in both directions, (B, C, H, W) -> (B, C, u·H, u·W)."""
+    return F.interpolate(x, scale_factor=upsample, mode="nearest") if upsample > 1 else x
 
 
 def halving_pool(stride: int) -> nn.Module:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nas.plugin import Bounds, Factory, Norm, Shortcut, ShortcutContext, plugin, use
 
-from ._match import halving_pool, projecting_conv, projecting_norm
+from ._match import enlarged, halving_pool, projecting_conv, projecting_norm
 
 
 @plugin("dense")
@@ -38,13 +38,12 @@ class Dense(Shortcut):
             carried = max(1, int(compression * context.in_channels))
             self.conv = projecting_conv(context, carried)
             self.norm = projecting_norm(context, norm, carried)
-        self.pool = halving_pool(context.stride)
+        self.pool, self.upsample = halving_pool(context.stride), context.upsample
         self.out_channels = carried + context.out_channels
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C or compressed C, H/s, W/s)."""
-        carried: Tensor = self.pool(self.norm(self.conv(h)) if self.converts else x)
-        return carried
+        return enlarged(self.pool(self.norm(self.conv(h)) if self.converts else x), self.upsample)
 
     def merge(self, shortcut: Tensor, residual: Tensor) -> Tensor:
         """[x, F], (B, C + C', H', W')."""

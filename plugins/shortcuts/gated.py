@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nas.plugin import Factory, Shortcut, ShortcutContext, plugin, use
 
-from ._match import inner_path, projecting_conv
+from ._match import enlarged, inner_path, projecting_conv
 
 
 @plugin("gated")
@@ -35,6 +35,7 @@ class Gated(Shortcut):
         super().__init__()
         self.path = inner_path(path, context, adds=True, shaped=True)
         self.exclusive = gate == "exclusive"
+        self.upsample = context.upsample
         self.conv = projecting_conv(context, context.out_channels, stride=context.stride)
         self.bias = nn.Parameter(torch.full((context.out_channels, 1, 1), bias))
         self.silences = self.path.silences
@@ -42,7 +43,7 @@ class Gated(Shortcut):
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         """(1 − g)x, (B, C, H, W) -> (B, C', H/s, W/s); exclusive: with g behind it, (B, 2C', H/s, W/s), for `merge`."""
-        g = torch.sigmoid(self.conv(h) + self.bias)
+        g = enlarged(torch.sigmoid(self.conv(h) + self.bias), self.upsample)
         carried = (1 - g) * self.path(x, h)
         return torch.cat((carried, g), dim=1) if self.exclusive else carried
 

@@ -8,14 +8,15 @@ from torch import Tensor
 
 from nas.plugin import Factory, Norm, Shortcut, ShortcutContext, plugin, use
 
-from ._match import halving_pool, projecting_conv, projecting_norm
+from ._match import enlarged, halving_pool, projecting_conv, projecting_norm
 
 
 @plugin("projection")
 class Projection(Shortcut):
     """A 1×1 convolution with norm, where the shape changes (option B) or everywhere (option C) (He et al. 2015, §3.3).
 
-    In a pre-activation unit it reads the pre-activated input and has no norm of its own (He et al. 2016, §4.1).
+    In a pre-activation unit it reads the pre-activated input and has no norm of its own (He et al. 2016, §4.1). Where the
+    resolution rises each projected pixel is repeated, which equals projecting the repeated ones.
     """
 
     formula = "W x + F(x)"
@@ -33,14 +34,14 @@ class Projection(Shortcut):
         if self.projects:
             self.conv = projecting_conv(context, context.out_channels, stride=context.stride)
             self.norm = projecting_norm(context, norm, context.out_channels)
+        self.upsample = context.upsample
         self.out_channels = context.out_channels
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H/s, W/s)."""
         if not self.projects:
             return x
-        projected: Tensor = self.norm(self.conv(h))
-        return projected
+        return enlarged(self.norm(self.conv(h)), self.upsample)
 
 
 @plugin("pool_projection")
@@ -56,15 +57,16 @@ class PoolProjection(Shortcut):
     def __init__(self, context: ShortcutContext, *, norm: Factory[Norm] = use("batch")) -> None:
         super().__init__()
         self.projects = not context.same_shape
+        self.formula = type(self).formula if self.projects else Shortcut.formula
         if self.projects:
             self.pool = halving_pool(context.stride)
             self.conv = projecting_conv(context, context.out_channels)
             self.norm = projecting_norm(context, norm, context.out_channels)
+        self.upsample = context.upsample
         self.out_channels = context.out_channels
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H/s, W/s)."""
         if not self.projects:
             return x
-        projected: Tensor = self.norm(self.conv(self.pool(h)))
-        return projected
+        return enlarged(self.norm(self.conv(self.pool(h))), self.upsample)
