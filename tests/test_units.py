@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 
 import pytest
@@ -16,7 +15,7 @@ from nas.plugin import Unit, UnitContext, make_unit
 from nas.registry import discover
 from nas.sampling import first_choice, sample
 from nas.space import parse_space
-from nas.testing.subject import Subject, completed, generator_for, kaiming, perturb
+from nas.testing.subject import Subject, completed, generator_for, kaiming
 from nas.values.architecture import Architecture, PluginNode, Value
 
 REGISTRY = discover()
@@ -36,61 +35,6 @@ def architecture(text: str) -> Architecture:
     return sample(parse_space(f"name: t\narchitecture: {text}\n", "t.yaml", REGISTRY), first_choice).configuration.architecture
 
 
-def path_gradients(units: list[Unit], x: Tensor, gradient: Tensor) -> Tensor:
-    """Sum the gradients of all 2ⁿ paths, each unit replaced by its shortcut or by its branch at the activations of x."""
-    inputs = [x]
-    for unit in units:
-        inputs.append(unit(inputs[-1]).detach())
-    total = torch.zeros_like(x)
-    for choice in itertools.product((False, True), repeat=len(units)):
-        v = gradient
-        for unit, through_branch, at in zip(reversed(units), choice, reversed(inputs[:-1]), strict=True):
-            place = at.clone().requires_grad_(True)
-            h = unit.block.before(place)
-            out = unit.block.branch(h) if through_branch else unit.shortcut(place, h)
-            (v,) = torch.autograd.grad(out, place, v)
-        total += v
-    return total
-
-
-@pytest.mark.parametrize(("block", "clean"), [("preact_basic", True), ("basic", False)])
-def test_path_gradients_sum_to_the_autograd_gradient_where_the_addition_is_clean(block: str, clean: bool) -> None:
-    torch.manual_seed(0)
-    units = [unit_of(block, "identity", PLACE).double().eval() for _ in range(6)]
-    for i, unit in enumerate(units):
-        perturb(unit, seed=i)
-    x, gradient = torch.randn(2, 8, 4, 4, dtype=torch.float64, requires_grad=True), torch.randn(2, 8, 4, 4, dtype=torch.float64)
-    (expected,) = torch.autograd.grad(nn.Sequential(*units)(x), x, gradient)
-    error = (path_gradients(units, x.detach(), gradient) - expected).norm() / expected.norm()
-    assert (error < 1e-14) if clean else (error > 1e-3)
-
-
-@pytest.mark.parametrize(("bias", "product"), [(0.0, 5.55e-17), (-5.0, 0.696), (-6.0, 0.875), (-7.0, 0.952)])
-def test_product_of_the_gates_of_54_units(bias: float, product: float) -> None:
-    x = torch.ones(1, 8, 1, 1, dtype=torch.float64, requires_grad=True)
-    y: Tensor = x
-    for _ in range(54):
-        gate = unit_of("basic", "gated", PLACE, shortcut={"bias": bias}).shortcut.double()
-        nn.init.zeros_(gate.conv.weight)
-        y = gate.merge(gate(y, y), torch.zeros_like(y))
-    (gradient,) = torch.autograd.grad(y.sum(), x)
-    assert gradient.flatten()[0].item() == pytest.approx(product, rel=1e-3)
-
-
-def test_scaling_by_a_half_loses_as_much_as_a_gate_at_zero() -> None:
-    y = torch.ones(1, 8, 1, 1, dtype=torch.float64)
-    half = unit_of("basic", "scaled", PLACE, shortcut={"lam": 0.5}).shortcut
-    for _ in range(54):
-        y = half.merge(half(y, y), torch.zeros_like(y))
-    assert y.flatten()[0].item() == pytest.approx(5.55e-17, rel=1e-3)
-
-
-def test_stochastic_depth_keeps_40_25_of_54_units_on_average() -> None:
-    survivals = [unit_of("basic", "stochastic_depth", UnitContext(8, 8, index=i, num_units=54)).shortcut.survival for i in range(54)]
-    assert sum(survivals) == pytest.approx(40.25)
-    assert survivals[-1] == pytest.approx(0.5)
-
-
 @pytest.mark.parametrize("rescale", ["train", "eval"])
 def test_stochastic_depth_gives_the_same_branch_on_average_in_training_and_in_testing(rescale: str) -> None:
     options: dict[str, Value] = {"survival": 0.25, "decay": "constant", "rescale": rescale}
@@ -108,36 +52,6 @@ def test_stochastic_depth_by_batch_keeps_or_drops_all_samples_together() -> None
     residual = torch.ones(64, 1, 1, 1)
     kept = {tuple(drop.merge(torch.zeros_like(residual), residual).unique().tolist()) for _ in range(40)}
     assert kept == {(0.0,), (2.0,)}
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("shortcut", ["none", "identity", "projection", "same_shape"])
-def test_repvgg_fuses_to_one_convolution_exactly(shortcut: str, stride: int) -> None:
-    torch.manual_seed(0)
-    options: dict[str, Value] = {"norm": PluginNode("batch")} if shortcut == "same_shape" else {}
-    unit = unit_of("repvgg", shortcut, UnitContext(8, 8 * stride, stride=stride), shortcut=options).double()
-    for _ in range(3):
-        unit(torch.randn(16, 8, 6, 6, dtype=torch.float64))  # gives the norms statistics of their own
-    perturb(unit.eval())
-    x = torch.randn(4, 8, 6, 6, dtype=torch.float64)
-    fused = unit.block.fuse(unit.shortcut)
-    assert isinstance(fused, nn.Conv2d)
-    error = (unit.block.after(fused(x)) - unit(x)).abs().max() / unit(x).abs().max()
-    assert error < 1e-14
-
-
-def test_plain_batch_norm_relu_layers_grow_the_gradient_by_1_21_a_layer() -> None:
-    torch.manual_seed(0)
-    place = UnitContext(in_channels=96, width=96)
-    units = [unit_of("basic", "none", place, block={"layers": 1}).train() for _ in range(12)]
-    for unit in units:
-        nn.init.normal_(unit.block.branch[0].weight, std=(2 / (9 * 96)) ** 0.5)
-    inputs = [torch.randn(8, 96, 12, 12).requires_grad_(True)]
-    for unit in units:
-        inputs.append(unit(inputs[-1]))
-    gradients = torch.autograd.grad((inputs[-1] * torch.randn_like(inputs[-1])).sum(), inputs)
-    growth = (gradients[1].norm() / gradients[11].norm()).item() ** (1 / 10)
-    assert growth == pytest.approx(1.2112, rel=0.03)
 
 
 def test_option_a_takes_every_second_pixel_and_pads_channels_on_both_sides() -> None:

@@ -49,12 +49,12 @@ def without(network: Network, paths: Sequence[str]) -> Iterator[Network]:
     units = [network.get_submodule(path) for path in paths]
     for path, unit in zip(paths, units, strict=True):
         assert isinstance(unit, Unit), "paths come from units_of"
-        _put(network, path, Deleted(unit))
+        put(network, path, Deleted(unit))
     try:
         yield network
     finally:
         for path, unit in zip(paths, units, strict=True):
-            _put(network, path, unit)
+            put(network, path, unit)
 
 
 def delete_units(network: Network, paths: Sequence[str]) -> Network:
@@ -62,7 +62,7 @@ def delete_units(network: Network, paths: Sequence[str]) -> Network:
     for path in paths:
         unit = network.get_submodule(path)
         assert isinstance(unit, Unit), "paths come from units_of"
-        _put(network, path, Deleted(unit))
+        put(network, path, Deleted(unit))
     return network
 
 
@@ -95,10 +95,13 @@ def stages_of(network: Network) -> tuple[int, ...]:
     return tuple(places[owner] for owner in owners)
 
 
-def same_shape_units(network: Network, inputs: Tensor) -> tuple[str, ...]:
-    """Return the paths of the units that give the shape they are given."""
-    shapes = shapes_of(network, inputs)
-    return tuple(path for (path, _), (given, made) in zip(units_of(network), shapes, strict=True) if given == made)
+def same_shape_groups(network: Network, inputs: Tensor) -> tuple[tuple[str, ...], ...]:
+    """Return the paths of the units that give the shape they are given, those of one shape together, in their order."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for (path, _), (given, made) in zip(units_of(network), shapes_of(network, inputs), strict=True):
+        if given == made:
+            groups.setdefault(given, []).append(path)
+    return tuple(map(tuple, groups.values()))
 
 
 def weight_layers(network: nn.Module, inputs: Tensor) -> tuple[tuple[str, nn.Parameter], ...]:
@@ -121,7 +124,8 @@ def weight_layers(network: nn.Module, inputs: Tensor) -> tuple[tuple[str, nn.Par
     return tuple(used.items())
 
 
-def _put(network: nn.Module, path: str, module: nn.Module) -> None:
+def put(network: nn.Module, path: str, module: nn.Module) -> None:
+    """Put a module in the place of the one at `path`."""
     parent, _, name = path.rpartition(".")
     setattr(network.get_submodule(parent), name, module)
 

@@ -19,6 +19,7 @@ from nas.testing.contracts import (
     NormContract,
     OptimizerContract,
     PluginContract,
+    ProbeContract,
     ScheduleContract,
     ShortcutContract,
     StemContract,
@@ -29,5 +30,5 @@ from nas.testing.subject import CheckResult, ContractError, Subject
 __all__ = [
     "ActivationContract", "AugmentationContract", "BlockContract", "CheckResult", "ContractError", "DataContract",
     "HeadContract", "InitialisationContract", "NetworkContract", "NormContract", "OptimizerContract", "PluginContract",
-    "ScheduleContract", "ShortcutContract", "StemContract", "Subject", "check_plugin",
+    "ProbeContract", "ScheduleContract", "ShortcutContract", "StemContract", "Subject", "check_plugin",
 ]  # fmt: skip

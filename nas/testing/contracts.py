@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nas.registry import Registry, discover
-from nas.testing import network_checks, training_checks, unit_checks
+from nas.testing import network_checks, probe_checks, training_checks, unit_checks
 from nas.testing.common_checks import check_signature
 from nas.testing.subject import CheckResult, ContractError, Subject
 from nas.values.architecture import Value
@@ -28,6 +28,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "optimizer": training_checks.OPTIMIZER,
     "schedule": training_checks.SCHEDULE,
     "augmentation": training_checks.AUGMENTATION,
+    "probe": probe_checks.PROBE,
 }
 """What is checked of each kind, beside the signature; of a kind that is not listed, the signature alone."""
 
@@ -161,3 +162,9 @@ class ScheduleContract(PluginContract):
     """The contract of a learning-rate schedule."""
 
     kind = "schedule"
+
+
+class ProbeContract(PluginContract):
+    """The contract of a probe."""
+
+    kind = "probe"
