@@ -17,6 +17,7 @@ COMMANDS = {
     "ablate": "Change each decision of one architecture, one at a time.",
     "check": "Explain a space and build samples of it, without training.",
     "show": "Show one architecture: diagram, formula, parameters, MACs.",
+    "claims": "Settle what is said about residual networks.",
     "studies": "List the studies of a store and how far they got.",
     "report": "Write the report of a study again from the records.",
     "effects": "Say what a choice is worth, from a CSV table of results.",

@@ -1,0 +1,57 @@
+"""Layer 4: the table of claims for the terminal, and how a measured condition is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from nas.report.words import MINUS, POINTS, Unit, duration_text
+from nas.values.claims import CONTRADICTED, SUPPORTED, Claim, Finding, Found
+
+PLAIN = Unit(1.0, "", 3)
+_COLOURS = {SUPPORTED: "bold blue", CONTRADICTED: "bold red"}
+
+
+def unit_of(found: Found) -> Unit:
+    """Return points for shares, figures as they stand for all else."""
+    return POINTS if found.share else PLAIN
+
+
+def measured_text(found: Found) -> str:
+    """Write a condition's mean with its interval: `+28.1 [+20.3, +35.9] points`."""
+    if found.mean is None:
+        return "not measured"
+    unit = unit_of(found)
+    interval = f" {unit.interval(found.interval)}" if found.interval else ""
+    return f"{_number(found.mean, unit)}{interval}{unit.suffix}"
+
+
+def claims_table(rows: Sequence[tuple[Claim, Finding]]) -> Table:
+    """Return one row a claim: what was published, what was measured, the verdict, and with what depth, budget and time."""
+    table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 1, 0))
+    table.add_column("claim", no_wrap=True)
+    for title in ("published", "measured"):
+        table.add_column(title, overflow="fold", ratio=3)
+    for title in ("verdict", "run"):
+        table.add_column(title, overflow="fold", ratio=2)
+    for claim, finding in rows:
+        published = claim.published[0] if claim.published else "no figure found"
+        measured = f"{measured_text(finding.first)}; {finding.first.condition}".replace(MINUS, "-")
+        verdict = Text(finding.verdict, style=_COLOURS.get(finding.verdict, ""))
+        table.add_row(Text(claim.name), Text(published), Text(measured), verdict, Text(run_text(finding)))
+    return table
+
+
+def run_text(finding: Finding) -> str:
+    """Write what a claim was settled with: depth, budget, replicates, time of its own trainings."""
+    taken = f", {finding.shared} of {finding.trainings} shared" if finding.shared else ""
+    time = duration_text(finding.seconds)
+    return f"{finding.depth} layers, {finding.budget}, K {finding.replicates}, {time}{taken}"
+
+
+def _number(value: float, unit: Unit) -> str:
+    if unit is PLAIN and value and not 0.001 <= abs(value) < 1e5:
+        return f"{value:+.2e}"
+    return unit.signed(value)

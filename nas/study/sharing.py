@@ -1,0 +1,131 @@
+"""Layer 4: a training that another study of the same ledger has made already is taken over, not made again.
+
+Two trainings are the same where their configuration (architecture, recipe, data), their seed, the sources of their plugins and
+the probes that are asked for agree; the other one may have run more probes. Only measured trainings are shared: those of a search
+are split by another seed, and may be pruned.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nas.measuring.design import PlannedTraining
+from nas.study.ledger import TOLD, Ledger
+from nas.study.study import Study
+from nas.values.architecture import Configuration, PluginNode, Value, key_of
+from nas.values.outcome import Outcome
+
+SHARED = "shared"
+"""What the `worker` of a training begins with that was taken over; the study and the number it comes from follow."""
+
+Identity = Mapping[str, Any]
+
+
+@dataclass
+class Library:
+    """The measured trainings of a ledger by what makes them the same. Reads each study once; `refresh` looks for new ones."""
+
+    storage: optuna.storages.BaseStorage
+    _known: dict[str, list[tuple[Identity, str, FrozenTrial]]] = field(default_factory=dict)
+    _read: set[tuple[str, int]] = field(default_factory=set)
+
+    def refresh(self) -> None:
+        """Take up what has been told since the last look."""
+        for name in optuna.get_all_study_names(self.storage):
+            if "/" not in name:
+                continue
+            ledger = Ledger(self.storage, name)
+            identity = ledger.about.get("identity", {})
+            for trial in ledger.study.get_trials(deepcopy=False, states=TOLD):
+                if (name, trial.number) in self._read or "outcome" not in trial.user_attrs:
+                    continue
+                self._read.add((name, trial.number))
+                configuration = Configuration.from_dict(trial.user_attrs["configuration"])
+                key = _key(configuration, trial.user_attrs["seed"], identity)
+                self._known.setdefault(key, []).append((identity, name, trial))
+
+    def find(self, study: Study, planned: PlannedTraining) -> tuple[str, int, Outcome] | None:
+        """Return the study, the number and the outcome, scored for `study`, of a training that was made already."""
+        assert study.design is not None, "only a measured design takes over trainings"
+        identity = study.search.about["identity"]
+        for other, name, trial in self._known.get(_key(planned.sample.configuration, planned.seed, identity), ()):
+            outcome = Outcome.from_dict(trial.user_attrs["outcome"])
+            metric = Ledger(self.storage, name).about.get("metric", "")
+            scored = _scored(outcome, metric, study.design.plan.metric)
+            if scored is not None and _probes(identity) <= _probes(other):
+                return name, trial.number, scored
+        return None
+
+
+def take_over(study: Study, library: Library) -> int:
+    """Tell every owed training of a study's measured design that its ledger has already; return how many."""
+    if study.measured is None or study.design is None:
+        return 0
+    library.refresh()
+    told = {t.user_attrs.get("slot") for t in study.measured.study.get_trials(deepcopy=False) if t.state in TOLD}
+    taken = 0
+    for planned in study.design.trainings(study.space, study.fits):
+        found = None if planned.slot in told else library.find(study, planned)
+        if found:
+            _tell(study.measured, planned, *found)
+            taken += 1
+    study.refresh()
+    return taken
+
+
+def _tell(ledger: Ledger, planned: PlannedTraining, name: str, number: int, outcome: Outcome) -> None:
+    _close_waiting(ledger, planned.slot)
+    cell = planned.cell
+    attrs = {
+        "slot": planned.slot, "seed": planned.seed, "cell": [cell.replicate, cell.level, [list(pair) for pair in cell.by]],
+        "configuration": planned.sample.configuration.to_dict(), "outcome": outcome.to_dict(), "worker": [SHARED, name, number],
+    }  # fmt: skip
+    fixed = {"fixed_params": dict(planned.sample.decisions)}
+    ledger.study.add_trial(create_trial(state=TrialState.COMPLETE, value=outcome.score, user_attrs=attrs, system_attrs=fixed))
+
+
+def _close_waiting(ledger: Ledger, slot: str) -> None:
+    """Take back what an interrupted run queued for a slot."""
+    for trial in ledger.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        if trial.user_attrs.get("slot") == slot:
+            ledger.storage.set_trial_user_attr(trial._trial_id, "end", "interrupted")
+            ledger.study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _scored(outcome: Outcome, was: str, now: str) -> Outcome | None:
+    """Return an outcome judged by another metric; None where it does not have it, or failed by a score of another kind."""
+    if was == now:
+        return outcome
+    found = outcome.metrics.get(now)
+    if found is None or not math.isfinite(found):
+        return None
+    if outcome.status == "failed":
+        return outcome if was.endswith("_accuracy") and now.endswith("_accuracy") else None
+    return replace(outcome, score=found)
+
+
+def _key(configuration: Configuration, seed: int, identity: Identity) -> str:
+    names = set(_names(configuration.architecture.network)) | set(_names(configuration.train)) | set(_names(configuration.data))
+    sources = {plugin: sha for plugin, sha in identity.get("plugins", {}).items() if plugin.partition("/")[2] in names}
+    return key_of([configuration.to_dict(), seed, sources])
+
+
+def _names(value: Value) -> Iterator[str]:
+    if isinstance(value, PluginNode):
+        yield value.name
+        for _, inner in value.parameters:
+            yield from _names(inner)
+    elif isinstance(value, tuple):
+        for inner in value:
+            yield from _names(inner)
+
+
+def _probes(identity: Identity) -> set[str]:
+    return {json.dumps(probe, sort_keys=True) for probe in identity.get("probes", ())}
