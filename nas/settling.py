@@ -12,6 +12,7 @@ from typing import Any
 from nas.claims.binding import bind
 from nas.claims.deciding import decide
 from nas.claims.files import load_claims
+from nas.measuring.of_record import effects_of
 from nas.measuring.power import MODES
 from nas.measuring.readings import cells_of, layers_at, table_of
 from nas.paths import default_store
@@ -23,7 +24,6 @@ from nas.tracking.place import store_uri
 from nas.tracking.tracker import Tracker
 from nas.values.claims import Claim, Finding
 from nas.values.records import StudyRecord
-from nas.workflow import effects_of
 
 Watcher = Callable[[Mapping[str, Any], Study], None]
 

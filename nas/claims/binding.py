@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 from nas.claims.deciding import check_rule
 from nas.claims.rules import place_of
 from nas.errors import SpaceError, Where, nearest
 from nas.measuring.design import Twins
 from nas.measuring.readings import cells_of
+from nas.plugin import Probe
 from nas.registry import Registry
 from nas.space import Space, parse_space
+from nas.space.section_reader import figures_of
 from nas.space.yaml_tree import MappingTree, read_yaml
-from nas.values.claims import Claim
+from nas.values.claims import Claim, FigureSpec
+from nas.values.domains import written
 from nas.values.outcome import METRICS
+from nas.values.records import MeasurePlan
 
 ERRORS = ("train_error", "val_error", "test_error")
 
@@ -41,15 +46,29 @@ def bind(claim: Claim, registry: Registry, *, data: str | None = None, replicate
     plan = Twins(measure).plan
     check_rule(claim, plan, metrics_of(space))
     for figure in claim.figures:
-        if figure.at:
-            arm = figure.arms[0] if figure.arms else plan.reference
-            place_of(f"{arm} at {figure.at}", cells_of(plan), Where(claim.file, figure.line, "figure.at"))
+        _check_figure(figure, space, plan, claim.file)
     return replace(space, measure=measure)
 
 
-def metrics_of(_space: Space) -> tuple[str, ...]:
+def metrics_of(space: Space) -> tuple[str, ...]:
     """Return every metric that the trainings of a space record, and the errors that are read from accuracies."""
-    return (*METRICS, *ERRORS)
+    return (*METRICS, *ERRORS, *figures_of(space.probes, space.registry))
+
+
+def series_in(space: Space) -> tuple[str, ...]:
+    """Return every series that the probes of a space give, `PROBE.SERIES`."""
+    classes = ((probe.name, space.registry.find("probe", probe.name).cls) for probe in space.probes)
+    return tuple(f"{name}.{series.name}" for name, cls in classes for series in cast(type[Probe], cls).series)
+
+
+def _check_figure(figure: FigureSpec, space: Space, plan: MeasurePlan, file: str) -> None:
+    """Raise SpaceError where a figure shows what the study does not record, or names an arm or a cell it does not have."""
+    cells, known = cells_of(plan), (*metrics_of(space), *series_in(space))
+    for name in figure.show:
+        if name not in known:
+            raise SpaceError(f"'{name}' is recorded by nothing in the study{nearest(name, known)}", Where(file, figure.line, "figure.show"))
+    for arm in figure.arms or (written(plan.reference),):
+        place_of(f"{arm} at {figure.at or 'all'}", cells, Where(file, figure.line, "figure"))
 
 
 def _with_data(text: str, data: str, file: str) -> str:

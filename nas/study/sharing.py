@@ -128,4 +128,7 @@ def _names(value: Value) -> Iterator[str]:
 
 
 def _probes(identity: Identity) -> set[str]:
-    return {json.dumps(probe, sort_keys=True) for probe in identity.get("probes", ())}
+    """Return the probes of a study, each with its parameters and its source."""
+    sources = identity.get("plugins", {})
+    names = [name.removeprefix("probes.") for name in identity if name.startswith("probes.")]
+    return {json.dumps([name, identity[f"probes.{name}"], sources.get(f"probe/{name}")], sort_keys=True) for name in names}
