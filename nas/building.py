@@ -43,11 +43,16 @@ def build_without_weights(architecture: Architecture, registry: Registry, contex
 def cost_of(architecture: Architecture, registry: Registry, context: NetworkContext) -> Cost:
     """Count trainable parameters, multiply-accumulates for one input, and weight layers, without allocating weights.
 
-    Raises PluginError where the network cannot be built or its shapes do not fit together.
+    Raises PluginError where the network cannot be built, its shapes do not fit together, or its answer does not fit the task.
     """
     network = build_without_weights(architecture, registry, context)
     with shapes_must_fit(architecture), torch.no_grad(), _OperationCounter() as counter:
-        network(torch.empty(1, *context.input_shape, device="meta"))
+        output = network(torch.empty(1, *context.input_shape, device="meta"))
+    if context.output_shape and tuple(output.shape[1:]) != context.output_shape:
+        raise PluginError(
+            f"the architecture {write(architecture.network)} answers an input with {tuple(output.shape[1:])}, but the task needs "
+            f"{context.output_shape}; choose a network, or a head, that fits it"
+        )
     return Cost(
         parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
         macs=counter.operations // 2,  # torch's formulas count a multiply-accumulate as two operations

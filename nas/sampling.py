@@ -40,10 +40,12 @@ def sample(space: Space, choose: Chooser) -> Sample:
         return decide(template.option(made[template.path]))
 
     architecture, train, data = decide(space.architecture), decide(space.train), decide(space.data)
+    task = decide(space.task)
     assert isinstance(architecture, PluginNode), "the section takes a network"
     assert isinstance(train, PluginNode), "the section is a recipe"
     assert isinstance(data, PluginNode), "the section takes a data set"
-    return Sample(Configuration(Architecture(architecture), train, data), tuple(made.items()))
+    assert isinstance(task, PluginNode), "the section takes a task"
+    return Sample(Configuration(Architecture(architecture), train, data, task), tuple(made.items()))
 
 
 def keyed_draw(*keys: object) -> Chooser:

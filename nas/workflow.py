@@ -229,7 +229,7 @@ def best_diagram(record: StudyRecord, registry: Registry) -> str:
     best = record.best(1) or unchanged_of(record)
     if not best or best[0].configuration is None:
         return ""
-    context = NetworkContext(tuple(record.data["input_shape"]), record.data["num_classes"])
+    context = NetworkContext(tuple(record.data["input_shape"]), record.data["num_outputs"])
     return draw_architecture(outline(best[0].configuration.architecture, registry, context))
 
 

@@ -13,7 +13,6 @@ from statsmodels.stats.multitest import multipletests
 from nas.errors import UserError
 from nas.measuring.capacity import capacity_contrasts, matched_width
 from nas.measuring.estimates import estimate
-from nas.measuring.failures import above_chance
 from nas.measuring.power import detectable, power_of, replicates_needed
 from nas.measuring.statistics import (
     clopper_pearson,
@@ -26,6 +25,7 @@ from nas.measuring.statistics import (
     wilson,
 )
 from nas.measuring.table import parse_scalar, read_results, write_results, write_scalar
+from nas.plugin import above_chance
 from nas.values.effects import Result
 
 SLEEP_1 = (0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)

@@ -129,7 +129,7 @@ REFUSED = [
     ),
     (
         "factor: $shortcut\nreference: none\nmetric: test_acc",
-        "3: measure.metric: must be a metric, got 'test_acc'; did you mean 'test_accuracy'?",
+        "3: measure.metric: must be a metric of classification, got 'test_acc'; did you mean 'test_accuracy'?",
     ),
     (
         "factor: $shortcut\nreference: none\nreplicates: {int: [1,2]}",

@@ -288,7 +288,7 @@ SECTION = [
     ),
     (
         "search: {maximize: val_acuracy}\narchitecture: staged\n",
-        ":1: search.maximize: must be a metric, got 'val_acuracy'; did you mean 'val_accuracy'?",
+        ":1: search.maximize: must be a metric of classification, got 'val_acuracy'; did you mean 'val_accuracy'?",
     ),
     (
         "search: {maximize: val_loss}\narchitecture: staged\n",

@@ -9,28 +9,31 @@ from torch import nn
 
 from nas.building import build, build_recipe, cost_of
 from nas.errors import UserError
-from nas.measuring.failures import above_chance
 from nas.plugin import Data, NetworkContext
 from nas.recipe import Recipe
 from nas.registry import Registry
 from nas.sampling import first_choice, fixing, sample
 from nas.space import Space, parse_space
 from nas.study.job import Job, run_in_processes
-from nas.study.materials import context_of, load_data
+from nas.study.materials import context_of, load_data, load_task
 from nas.training.data import Batches, split_data
 from nas.training.fit import Goal, train
 from nas.values.outcome import Outcome
 
-GOAL = Goal("val_accuracy", lambda *counts: not above_chance(*counts))
 
-
-def run(space: Space, *, seed: int = 1, goal: Goal = GOAL, level: str = "identity", **changes: object) -> Outcome:
+def run(space: Space, *, seed: int = 1, goal: Goal | None = None, level: str = "identity", **changes: object) -> Outcome:
     decided = sample(space, fixing({"architecture.staged.shortcut": level}, first_choice)).configuration
     data = load_data(decided.data, space.registry)
     context = NetworkContext(data.input_shape, data.num_classes)
     network = build(decided.architecture, space.registry, context, seed=seed)
     recipe = replace(build_recipe(decided.train, space.registry), **changes)  # type: ignore[arg-type]
-    return train(network, recipe, split_data(data, seed=1), cost_of(decided.architecture, space.registry, context), goal, seed=seed)
+    return train(
+        network, recipe, split_data(data, seed=1), cost_of(decided.architecture, space.registry, context), goal or goal_of(space), seed=seed
+    )
+
+
+def goal_of(space: Space) -> Goal:
+    return Goal("val_accuracy", load_task(sample(space, first_choice).configuration.task, space.registry))
 
 
 def plain(outcome: Outcome) -> Outcome:
@@ -63,7 +66,7 @@ def test_digits_are_learned_above_chance_and_every_epoch_is_recorded(small: Spac
 
 def test_the_test_part_is_scored_only_when_it_is_the_goal(small: Space) -> None:
     assert "test_accuracy" not in run(small).metrics
-    outcome = run(small, goal=replace(GOAL, metric="test_accuracy"), epochs=6, batch_size=64)
+    outcome = run(small, goal=replace(goal_of(small), metric="test_accuracy"), epochs=6, batch_size=64)
     assert outcome.score == outcome.metrics["test_accuracy"]
     assert "test_accuracy" not in outcome.curves
 
@@ -99,7 +102,7 @@ def test_should_stop_ends_a_training_as_pruned(small: Space) -> None:
         seen.append(epoch)
         return epoch == 2
 
-    outcome = run(small, goal=replace(GOAL, should_stop=stop), epochs=5)
+    outcome = run(small, goal=replace(goal_of(small), should_stop=stop), epochs=5)
     assert (outcome.status, outcome.num_epochs, seen) == ("pruned", 2, [1, 2])
 
 

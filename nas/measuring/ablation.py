@@ -15,7 +15,7 @@ from nas.space import Decision, Space
 from nas.values.architecture import key_of
 from nas.values.domains import Choices, FloatRange, IntRange, Scalar, written
 from nas.values.effects import Effects, Estimate
-from nas.values.outcome import Direction, direction_of
+from nas.values.metrics import Direction, metric_of
 from nas.values.records import Cell, Change, MeasurePlan, Phase
 from nas.values.seeds import derive
 
@@ -78,7 +78,7 @@ class Ablation:
             Change(c["path"], c["before"], c["after"], _pairs(c["appeared"]), tuple(c["vanished"])) for c in document["changes"]
         )
         known = {
-            "direction": direction_of(document["metric"]),
+            "direction": metric_of(document["metric"]).direction,
             **document,
             "base": _pairs(document["base"]),
             "changes": changes,

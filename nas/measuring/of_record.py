@@ -38,6 +38,7 @@ def effects_of(record: StudyRecord) -> Effects | None:
     plan, results = record.plan, results_of(record)
     if plan is None or not any(r.value is not None and r.level == plan.reference for r in results):
         return None
+    unit = "points" if record.metric(plan.metric).is_share else ""
     effects = estimate(
         results,
         factor=plan.factor,
@@ -46,6 +47,7 @@ def effects_of(record: StudyRecord) -> Effects | None:
         by=tuple(path for path, _ in plan.by),
         smallest_effect=plan.smallest_effect,
         maximize=plan.direction == "maximize",
+        unit=unit,
         scope=str(record.data.get("name", "")),
         planned_looks=bool(plan.looks),
     )
@@ -58,5 +60,4 @@ def effects_of(record: StudyRecord) -> Effects | None:
         effects = replace(effects, notes=(late, *effects.notes))
     if not record.changes:
         return effects
-    unit = "points" if plan.metric.endswith("accuracy") else ""
     return replace(effects, sentence=tell_ablation(effects, record.changes, scope=str(record.data.get("name", "")), unit=unit))

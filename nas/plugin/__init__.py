@@ -10,6 +10,7 @@ its schema: a space file may set each of them, and only them. Its docstring is i
         def __init__(self, context: UnitContext, *, kernel_size: int = 3) -> None: ...
 """
 
+from nas.plugin.chance import above_chance
 from nas.plugin.contexts import HeadContext, LongSkipContext, NetworkContext, ShortcutContext, StemContext, UnitContext
 from nas.plugin.data import Data, DataSet
 from nas.plugin.declaring import Bounds, Count, Each, Factory, Fraction, Positive, plugin, use
@@ -17,16 +18,23 @@ from nas.plugin.networks import Activation, GeneratorFor, Head, Initialisation, 
 from nas.plugin.pictures import Encoded, PictureFiles, Pictures, file_stamp
 from nas.plugin.probes import Examples, Figure, Moment, Probe, Reading, Subject
 from nas.plugin.recipes import Augmentation, Optimizer, Schedule
+from nas.plugin.tasks import Task
 from nas.plugin.units import Block, LongSkip, Shortcut, Unit, last_layer, make_unit
+from nas.values.metrics import ACCURACY, IOU, LOSS, MSE, R2, Metric
 
 BASES: tuple[type, ...] = (
-    Network, Block, Shortcut, Stem, Head, LongSkip, Norm, Activation, Initialisation, DataSet, Optimizer, Schedule,
+    Network, Block, Shortcut, Stem, Head, LongSkip, Norm, Activation, Initialisation, DataSet, Task, Optimizer, Schedule,
     Augmentation, Probe,
 )  # fmt: skip
 """Every kind of plugin, by its base class."""
 
 __all__ = [
+    "ACCURACY",
     "BASES",
+    "IOU",
+    "LOSS",
+    "MSE",
+    "R2",
     "Activation",
     "Augmentation",
     "Block",
@@ -46,6 +54,7 @@ __all__ = [
     "Initialisation",
     "LongSkip",
     "LongSkipContext",
+    "Metric",
     "Moment",
     "Network",
     "NetworkContext",
@@ -62,8 +71,10 @@ __all__ = [
     "Stem",
     "StemContext",
     "Subject",
+    "Task",
     "Unit",
     "UnitContext",
+    "above_chance",
     "file_stamp",
     "last_layer",
     "make_unit",

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NetworkContext:
-    """What a network knows of its task: the input's shape (C, H, W) and the number of outputs."""
+    """What a network knows of its task: the input's shape (C, H, W) or (F,) and the number of outputs.
+
+    `output_shape` is that of the answer to one input, as the task needs it; empty where any will do.
+    """
 
     input_shape: tuple[int, ...]
     num_outputs: int
+    output_shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

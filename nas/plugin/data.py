@@ -15,14 +15,17 @@ from nas.values.seeds import derive
 
 @dataclass(frozen=True)
 class Data:
-    """A data set: `inputs` (N, C, H, W), `targets` (N,) int64, and the classes' names.
+    """A data set: `inputs` (N, C, H, W) or (N, F), `targets`, and the classes' names where there are any.
+
+    Targets are as the task needs them: int64 (N,) for classification, int64 (N, H, W) for segmentation, float32 (N, D) for
+    regression.
 
     Inputs are float32, or uint8 pictures in 0..255, which a training sees as 0..1; or `Pictures` that are still encoded.
     """
 
     inputs: Tensor | Pictures
     targets: Tensor
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
     num_test: int = 0
     """How many examples at the end are the data set's own test part; 0 where it has none, and a split makes one."""
     inputs_digest: str = ""
@@ -35,7 +38,7 @@ class Data:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape (C, H, W) of one input."""
+        """The shape (C, H, W) or (F,) of one input."""
         return tuple(self.inputs.shape[1:])
 
     def fingerprint(self) -> str:
@@ -68,9 +71,14 @@ class Data:
 
 
 class DataSet:
-    """A source of data: `load()` returns all of it; splitting and normalising are the framework's work."""
+    """A source of data: `load()` returns all of it; splitting and normalising are the framework's work.
+
+    `tasks` names the tasks that it can serve, the usual one first; `task` is the one that a space chose, set before `load()`.
+    """
 
     kind: ClassVar[str] = "data"
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    task: str = ""
 
     def load(self) -> Data:
         """Return the whole data set."""

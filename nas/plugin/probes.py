@@ -63,7 +63,7 @@ class Subject:
     """What a probe is given: a trained network, the same one at other moments, the split it was trained on, and its loss.
 
     `loss` is the task's, (outputs, targets) -> a scalar, the mean over the examples. `error` is the share of answers that are
-    wrong. `moments` are those that `network` can return.
+    wrong, or of the targets' variance that is left unexplained. `moments` are those that `network` can return.
     """
 
     parts: Mapping[str, Examples]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from nas.values.architecture import write
 from nas.values.domains import Scalar
 from nas.values.effects import Effects, Interval
-from nas.values.outcome import is_of_a_probe
 from nas.values.records import TrainingRecord
 
 MINUS = "\N{MINUS SIGN}"

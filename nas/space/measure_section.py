@@ -11,12 +11,12 @@ from nas.plugin import Bounds
 from nas.registry.signature import ListType, OneOf, ScalarType
 from nas.space.activity import always, everything, possible, uses_of
 from nas.space.parser import Parser
-from nas.space.section_reader import figures_of, read_metric
 from nas.space.sections import MeasureOptions
+from nas.space.task_section import figures_of, read_metric
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe
 from nas.values.domains import Choices, Scalar, written
 from nas.values.effects import LOOKS
-from nas.values.outcome import Direction, direction_of
+from nas.values.metrics import Direction
 
 if TYPE_CHECKING:
     from nas.space.space import Space
@@ -138,17 +138,17 @@ class _Reader:
     def metric(self) -> str:
         given = self.tree.get("metric")
         if given is None:
-            return MeasureOptions.metric
-        return read_metric(self.parser, given, "measure.metric", probes=figures_of(self.space.probes, self.space.registry))
+            return f"test_{self.space.metrics[0].name}"
+        return read_metric(self.parser, given, "measure.metric", self.space.task.name, self._probed())
 
     def direction(self) -> Direction:
-        """Return the way in which the metric is better: as given for a probe's figure, else as its probe declares it."""
+        """Return the way in which the metric is better: as given for a probe's figure, else as its probe or task declares it."""
         given, metric = self.tree.get("direction"), self.metric()
-        declared = figures_of(self.space.probes, self.space.registry).get(metric)
+        declared = self._probed().get(metric)
         if given is None:
-            return declared or direction_of(metric)
+            return declared or self.space.metric(metric).direction
         direction: Direction = self.parser.constant(given, OneOf(get_args(Direction)), "measure.direction")
-        if declared is None and direction != direction_of(metric):
+        if declared is None and direction != self.space.metric(metric).direction:
             raise self.parser.fail(f"would take the worst {metric} for the best; remove it", given, "measure.direction")
         return direction
 
@@ -171,9 +171,12 @@ class _Reader:
             raise self.parser.fail(message, given or self.tree, "measure.replicates")
         return found
 
+    def _probed(self) -> dict[str, Direction]:
+        return figures_of(self.space.probes, self.space.registry)
+
     def refuse_effect(self, options: MeasureOptions) -> None:
         given = self.tree.get("smallest_effect")
-        if given is not None and options.metric.endswith("accuracy") and options.smallest_effect >= 1:
+        if given is not None and self.space.metric(options.metric).is_share and options.smallest_effect >= 1:
             points = written(options.smallest_effect / 100)
             message = f"must be a fraction below 1, got {written(options.smallest_effect)}; if points are meant, write {points}"
             raise self.parser.fail(message, given, "measure.smallest_effect")

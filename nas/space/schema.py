@@ -8,11 +8,11 @@ from typing import Any, get_args
 from nas.recipe import Recipe
 from nas.registry.registry import PluginInfo, Registry
 from nas.registry.signature import ListType, OneOf, Parameter, ParameterType, PluginType, ScalarType, members_of, parameters_of
-from nas.space.section_reader import figures_of
 from nas.space.sections import QUANTITIES, InputOptions, SearchOptions
+from nas.space.task_section import figures_of, metrics_of
 from nas.values.architecture import PluginNode
 from nas.values.effects import LOOKS
-from nas.values.outcome import METRICS, Direction
+from nas.values.metrics import Direction
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
@@ -34,6 +34,7 @@ def schema_of(registry: Registry) -> dict[str, Any]:
         "properties": {
             "name": {"type": "string", "description": "The study's name; the file's name by default."},
             "data": {"$ref": "#/definitions/data"},
+            "task": {"$ref": "#/definitions/task"},
             "input": _section(parameters_of(InputOptions, "input"), InputOptions, constant=True),
             "architecture": {"$ref": "#/definitions/network"},
             "train": _section(parameters_of(Recipe, "train"), Recipe),
@@ -121,6 +122,8 @@ def _any(schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _measure(registry: Registry) -> dict[str, Any]:
+    metrics = {full for task in registry.names("task") for metric in metrics_of(registry, task) for full in metric.on_parts}
+    metrics |= set(figures_of([PluginNode(name) for name in registry.names("probe")], registry))
     label: dict[str, Any] = {"description": "A value of the decision, as `nas check` prints it."}
     labels = {"type": "array", "minItems": 1, "items": label}
     return {
@@ -135,8 +138,8 @@ def _measure(registry: Registry) -> dict[str, Any]:
             "by": {"type": "object", "additionalProperties": labels, "description": "Decisions and the values to measure at."},
             "hold": {"type": "object", "additionalProperties": label, "description": "Decisions held at one value."},
             "replicates": {"type": "integer", "minimum": 1},
-            "smallest_effect": {"type": "number", "minimum": 0, "description": "A fraction: 0.01 is one accuracy point."},
-            "metric": {"enum": [*METRICS, *figures_of([PluginNode(name) for name in registry.names("probe")], registry)]},
+            "smallest_effect": {"type": "number", "minimum": 0, "description": "In the metric's own size; of a share, 0.01 is one point."},
+            "metric": {"enum": sorted(metrics)},
             "direction": {"enum": list(get_args(Direction)), "description": "Which way a probe's figure is better."},
             "looks": {
                 "const": [at for at, _ in LOOKS],

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from nas.errors import nearest, shown
-from nas.plugin import Probe
-from nas.registry import Registry
+from nas.errors import shown
 from nas.registry.signature import Parameter, ScalarType, parameters_of
 from nas.space.parser import Parser
 from nas.space.sections import CONSTRAINT_FORM, Constraint, InputOptions, SearchOptions
+from nas.space.task_section import metrics_of, read_objective
 from nas.space.templates import decided
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe
 from nas.values.architecture import PluginNode
-from nas.values.outcome import METRICS, Direction
 
 MAX_NAME = 100
 
@@ -63,8 +61,8 @@ def refuse_unused(parser: Parser) -> None:
             raise parser.fail(f"nothing uses it; write `{{shared: {name}}}` where it belongs, or remove it", entry, f"shared.{name}")
 
 
-def read_search(parser: Parser, tree: MappingTree) -> SearchOptions:
-    """Read `search:`; 30 trials where neither trials nor minutes are given."""
+def read_search(parser: Parser, tree: MappingTree, task: str) -> SearchOptions:
+    """Read `search:`; 30 trials where neither trials nor minutes are given, and the task's first metric where no objective is."""
     inner = read_mapping(parser, tree, "search")
     options = SearchOptions(**_constants(parser, inner, parameters_of(SearchOptions, "search"), "search"))
     if inner and options.maximize and options.minimize:
@@ -72,7 +70,11 @@ def read_search(parser: Parser, tree: MappingTree) -> SearchOptions:
     for key in ("maximize", "minimize"):
         given = inner.get(key) if inner else None
         if given and getattr(options, key):
-            _refuse_objective(parser, given, getattr(options, key), key)
+            read_objective(parser, given, key, task)
+    if not options.maximize and not options.minimize:
+        first = metrics_of(parser.registry, task)[0]
+        name, larger = f"val_{first.name}", first.direction == "maximize"
+        options = replace(options, maximize=name if larger else None, minimize=None if larger else name)
     return options if options.trials or options.minutes else replace(options, trials=30)
 
 
@@ -126,37 +128,6 @@ def read_probes(parser: Parser, tree: Tree | None) -> tuple[PluginNode, ...]:
             raise parser.fail(f"the probe '{node.name}' stands here twice, and its figures would have one name", item, f"probes.{i}")
         found[node.name] = node
     return tuple(found.values())
-
-
-def read_metric(parser: Parser, tree: Tree, path: str, *, probes: Mapping[str, Direction] | None = None) -> str:
-    """Read the name of a metric; `probes` are the figures of probes that may be one, with the way they are better."""
-    name: str = parser.constant(tree, ScalarType(str), path)
-    if name in METRICS or name in (probes or {}):
-        return name
-    probe, _, figure = name.partition(".")
-    if figure and probe in parser.registry.names("probe"):
-        told = figures_of([PluginNode(probe)], parser.registry)
-        if name in told:
-            what = f"write `probes: [{probe}]` too" if probes is not None else "a search is for a metric of the training itself"
-            raise parser.fail(f"is a figure of the probe '{probe}', got '{shown(name)}'; {what}", tree, path)
-        raise parser.fail(f"must be a metric, got '{shown(name)}'{nearest(name, told)}", tree, path)
-    raise parser.fail(f"must be a metric, got '{shown(name)}'{nearest(name, (*METRICS, *(probes or ())))}", tree, path)
-
-
-def figures_of(probes: Sequence[PluginNode], registry: Registry) -> dict[str, Direction]:
-    """Return the figures of some probes, `PROBE.FIGURE`, with the way each is better."""
-    classes = {probe.name: cast(type[Probe], registry.find("probe", probe.name).cls) for probe in probes}
-    return {f"{name}.{figure.name}": figure.direction for name, cls in classes.items() for figure in cls.figures}
-
-
-def _refuse_objective(parser: Parser, tree: Tree, name: str, key: str) -> None:
-    read_metric(parser, tree, f"search.{key}")
-    if name.startswith("test"):
-        other = name.replace("test", "val")
-        raise parser.fail(f"the test split is for measuring alone, so a search cannot use {name}; write {other}", tree, f"search.{key}")
-    wanted = "minimize" if name.endswith("loss") else "maximize"
-    if key != wanted:
-        raise parser.fail(f"would look for the worst networks; write `{wanted}: {name}`", tree, f"search.{key}")
 
 
 def _constants(parser: Parser, tree: MappingTree | None, declared: tuple[Parameter, ...], name: str) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from nas.errors import nearest, shown
 from nas.plugin import Bounds, Count
 from nas.values.domains import Scalar, written
-from nas.values.outcome import Cost, Direction
+from nas.values.metrics import Direction
+from nas.values.outcome import Cost
 
 Minutes = Annotated[float, Bounds(0.01)]
 

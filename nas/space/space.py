@@ -27,12 +27,14 @@ from nas.space.section_reader import (
     refuse_unused,
 )
 from nas.space.sections import Constraint, InputOptions, MeasureOptions, SearchOptions
+from nas.space.task_section import metrics_of, read_task, refuse_smoothing
 from nas.space.templates import Decision, NodeTemplate, Placed, Template, decisions_in, document_of, plugins_in
 from nas.space.yaml_tree import MappingTree, ScalarTree, describe, read_yaml
 from nas.values.architecture import PluginNode, key_of
 from nas.values.domains import Choices, IntRange, Scalar, written
+from nas.values.metrics import Metric, metric_of
 
-SECTIONS = ("name", "data", "input", "architecture", "train", "probes", "search", "measure", "constraints", "shared", "seed")
+SECTIONS = ("name", "data", "task", "input", "architecture", "train", "probes", "search", "measure", "constraints", "shared", "seed")
 DEFAULT_DATA = "digits"
 MAX_PATH = 500  # the ledger's databases hold 512 characters
 
@@ -45,6 +47,7 @@ class Space:
     file: str
     text: str
     data: Template
+    task: NodeTemplate
     architecture: Template
     train: NodeTemplate
     search: SearchOptions
@@ -59,6 +62,15 @@ class Space:
     def roots(self) -> Mapping[str, Template]:
         """The sections that can hold decisions, in the order in which they are decided."""
         return {"architecture": self.architecture, "train": self.train, "data": self.data}
+
+    @cached_property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics of its task, the one that is meant where none is named first, the loss last."""
+        return metrics_of(self.registry, self.task.name)
+
+    def metric(self, full_name: str) -> Metric:
+        """Return what a full name such as `val_accuracy` is taken for by its task."""
+        return metric_of(full_name, self.metrics)
 
     @cached_property
     def placed(self) -> tuple[Placed, ...]:
@@ -76,7 +88,7 @@ class Space:
         Two files that mean the same have the same identity, whatever their comments, spaces, order of keys and place on
         disk; plugins count by their sources. What differs between two identities is what makes two studies different.
         """
-        used = {plugin for root in self.roots.values() for plugin in plugins_in(root)} - {("train", "train")}
+        used = {plugin for root in (*self.roots.values(), self.task) for plugin in plugins_in(root)} - {("train", "train")}
         used |= {("probe", probe.name) for probe in self.probes}
         return {
             **self._places(),
@@ -112,7 +124,7 @@ class Space:
         """Return what stands at each place of the sections that can hold decisions, as plain data."""
         parts = {f"train.{name}": inner for name, inner in self.train.parameters}
         found: dict[str, Any] = {}
-        for place, template in {"architecture": self.architecture, "data": self.data, **parts}.items():
+        for place, template in {"architecture": self.architecture, "data": self.data, "task": self.task, **parts}.items():
             found |= document_of(template, place)
         return found
 
@@ -172,14 +184,19 @@ def _read(parser: Parser, tree: MappingTree, text: str) -> Space:
         networks = ", ".join(parser.registry.names("network"))
         raise SpaceError(f"must be given; it names a network: {networks}", Where(parser.file, tree.line, "architecture"))
     recipe = parameters_of(Recipe, "train")
+    data = parser.value(tree.get("data") or ScalarTree(DEFAULT_DATA, tree.line), PluginType("data"), "data")
+    task = read_task(parser, tree, data)
+    train = read_mapping(parser, tree, "train")
+    refuse_smoothing(parser, train, task.name)
     return Space(
         name=read_name(parser, tree.get("name")),
         file=parser.file,
         text=text,
-        data=parser.value(tree.get("data") or ScalarTree(DEFAULT_DATA, tree.line), PluginType("data"), "data"),
+        data=data,
+        task=task,
         architecture=parser.value(architecture, PluginType("network"), "architecture"),
-        train=parser.section(read_mapping(parser, tree, "train"), recipe, "train", kind="train", name="train"),
-        search=read_search(parser, tree),
+        train=parser.section(train, recipe, "train", kind="train", name="train"),
+        search=read_search(parser, tree, task.name),
         measure=None,
         constraints=read_constraints(parser, tree.get("constraints")),
         seed=read_seed(parser, tree.get("seed")),

@@ -11,25 +11,22 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from nas.building import build, build_recipe, make
 from nas.errors import StudyError
-from nas.measuring.failures import above_chance
-from nas.plugin import NetworkContext, Probe
+from nas.plugin import Network, NetworkContext, Probe
 from nas.probes.running import Snapshots, with_readings
 from nas.registry import Registry, discover
-from nas.study.materials import load_split
+from nas.study.materials import load_split, load_task
 from nas.study.subjects import subject_of
+from nas.training.data import Split
 from nas.training.fit import Goal, ShouldStop, train
 from nas.values.architecture import Configuration, PluginNode
 from nas.values.outcome import Cost, Outcome, is_of_a_probe
-
-TRAINED_BY = "test_accuracy"
-"""What a training is judged by where a probe's figure is its score."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,7 @@ class Job:
             "cost": vars(self.cost),
             "input_shape": list(self.context.input_shape),
             "num_outputs": self.context.num_outputs,
+            "output_shape": list(self.context.output_shape),
             "metric": self.metric,
             "seed": self.seed,
             "split_seed": self.split_seed,
@@ -68,7 +66,7 @@ class Job:
         return cls(
             Configuration.from_dict(document["configuration"]),
             Cost(**document["cost"]),
-            NetworkContext(tuple(document["input_shape"]), document["num_outputs"]),
+            NetworkContext(tuple(document["input_shape"]), document["num_outputs"], tuple(document["output_shape"])),
             document["metric"],
             document["seed"],
             document["split_seed"],
@@ -76,23 +74,38 @@ class Job:
         )
 
 
-def run_job(job: Job, registry: Registry, should_stop: ShouldStop = lambda _epoch, _value: False) -> Outcome:
-    """Train in this process, then measure with the probes; a pruned training is not probed."""
-    network = build(job.configuration.architecture, registry, job.context, seed=job.seed)
-    split = load_split(job.configuration.data, registry, job.split_seed)
+@dataclass(frozen=True)
+class Trained:
+    """A network after its training, with the split that it was trained on and what the training came to."""
+
+    job: Job
+    network: Network
+    split: Split
+    outcome: Outcome
+
+
+AfterTraining = Callable[[Trained], None]
+"""Told every training that has ended, in the process that trained, before the outcome is recorded."""
+
+
+def run_job(
+    job: Job, registry: Registry, should_stop: ShouldStop = lambda _epoch, _value: False, *, then: Sequence[AfterTraining] = ()
+) -> Outcome:
+    """Train in this process, measure with the probes unless it was pruned, then hand the network to each of `then`."""
+    configuration = job.configuration
+    network = build(configuration.architecture, registry, job.context, seed=job.seed)
+    split = load_split(configuration.data, registry, job.split_seed, configuration.task)
+    task = load_task(configuration.task, registry)
     probes = [(node.name, cast(Probe, make("probe", node, registry))) for node in job.probes]
     snapshots = Snapshots(network, probes)
-    goal = Goal(
-        TRAINED_BY if is_of_a_probe(job.metric) else job.metric,
-        learned_nothing=lambda *counts: not above_chance(*counts),
-        should_stop=should_stop,
-        on_step=snapshots.keep,
-    )
-    outcome = train(network, build_recipe(job.configuration.train, registry), split, job.cost, goal, seed=job.seed)
-    if not probes or outcome.status == "pruned":
-        return outcome
-    subject = subject_of(job, registry, network, split, snapshots)
-    return with_readings(outcome, probes, subject, metric=job.metric)
+    metric = f"test_{task.metrics[0].name}" if is_of_a_probe(job.metric) else job.metric
+    goal = Goal(metric, task, should_stop, on_step=snapshots.keep)
+    outcome = train(network, build_recipe(configuration.train, registry), split, job.cost, goal, seed=job.seed)
+    if probes and outcome.status != "pruned":
+        outcome = with_readings(outcome, probes, subject_of(job, registry, network, split, snapshots), metric=job.metric)
+    for told in then:
+        told(Trained(job, network, split, outcome))
+    return outcome
 
 
 def run_in_processes(job: Job, plugins: Sequence[str]) -> Outcome:

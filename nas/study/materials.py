@@ -6,34 +6,49 @@ from functools import lru_cache
 from typing import Any
 
 from nas.building import make
-from nas.errors import UserError
-from nas.plugin import Data, NetworkContext
+from nas.errors import PluginError, UserError
+from nas.plugin import Data, DataSet, NetworkContext, Task
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import Space
 from nas.training.data import Split, split_data
 from nas.values.architecture import Configuration, PluginNode
 
+CLASSIFICATION = PluginNode("classification")
+
 
 @lru_cache(maxsize=2)
-def load_data(node: PluginNode, registry: Registry) -> Data:
-    """Load a data set once a process."""
-    data: Data = make("data", node, registry).load()
+def load_data(node: PluginNode, registry: Registry, task: PluginNode = CLASSIFICATION) -> Data:
+    """Load a data set for a task, once a process. Raises PluginError where its targets are not such as the task needs."""
+    source: DataSet = make("data", node, registry)
+    source.task = task.name
+    data = source.load()
+    try:
+        load_task(task, registry).check(data)
+    except ValueError as error:
+        raise PluginError(f"{registry.find('data', node.name).file}: data set '{node.name}': {task.name} {error}") from error
     return data
 
 
 @lru_cache(maxsize=2)
-def load_split(node: PluginNode, registry: Registry, seed: int) -> Split:
+def load_split(node: PluginNode, registry: Registry, seed: int, task: PluginNode = CLASSIFICATION) -> Split:
     """Split a data set; the twins of a replicate follow each other and share it."""
-    return split_data(load_data(node, registry), seed=seed)
+    return split_data(load_data(node, registry, task), seed=seed)
+
+
+def load_task(node: PluginNode, registry: Registry) -> Task:
+    """Build a task."""
+    task: Task = make("task", node, registry)
+    return task
 
 
 def context_of(space: Space, configuration: Configuration) -> NetworkContext:
     """Return the input shape and number of outputs that a network has to have: those of `input:`, else of the data."""
     if space.input:
         return NetworkContext(space.input.shape, space.input.classes)
-    data = load_data(configuration.data, space.registry)
-    return NetworkContext(data.input_shape, data.num_classes)
+    data = load_data(configuration.data, space.registry, configuration.task)
+    shape = load_task(configuration.task, space.registry).output_shape(data)
+    return NetworkContext(data.input_shape, shape[0], shape)
 
 
 def refuse_without_data(space: Space) -> None:
@@ -45,12 +60,14 @@ def refuse_without_data(space: Space) -> None:
 @lru_cache(maxsize=8)
 def describe_data(space: Space) -> dict[str, Any]:
     """Describe the data set of a space: name, fingerprint, sizes; its first choice where it is a decision."""
-    node = sample(space, first_choice).configuration.data
-    data = load_data(node, space.registry)
+    configuration = sample(space, first_choice).configuration
+    data = load_data(configuration.data, space.registry, configuration.task)
     return {
-        "name": node.name,
+        "name": configuration.data.name,
+        "task": configuration.task.name,
         "fingerprint": data.fingerprint(),
         "num_examples": len(data.targets),
         "num_classes": data.num_classes,
+        "num_outputs": context_of(space, configuration).num_outputs,
         "input_shape": list(data.input_shape),
     }

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from nas.building import build, build_recipe, cost_of
 from nas.errors import PluginError
@@ -21,7 +20,7 @@ from nas.measuring.looks import nominal_alpha
 from nas.sampling import Sample, first_choice, fixing, keyed_draw, sample
 from nas.space import Space, size_of
 from nas.study.crew import default_workers
-from nas.study.materials import context_of, describe_data
+from nas.study.materials import context_of, describe_data, load_data, load_task
 from nas.training.data import SHARES
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar, written
@@ -187,12 +186,14 @@ def _step_seconds(space: Space, configuration: Configuration) -> float:
     network = build(configuration.architecture, space.registry, context)
     recipe = build_recipe(configuration.train, space.registry)
     optimizer = recipe.optimizer().build(network.parameters())
-    inputs, targets = torch.randn(recipe.batch_size, *context.input_shape), torch.randint(context.num_outputs, (recipe.batch_size,))
+    data, task = load_data(configuration.data, space.registry, configuration.task), load_task(configuration.task, space.registry)
+    inputs = torch.randn(recipe.batch_size, *context.input_shape)
+    targets = data.targets[torch.arange(recipe.batch_size) % len(data.targets)]
     times = []
     for _ in range(1 + NUM_TIMED_STEPS):
         started = time.perf_counter()
         optimizer.zero_grad()
-        F.cross_entropy(network(inputs), targets).backward()
+        task.loss(network(inputs), targets).backward()
         optimizer.step()
         times.append(time.perf_counter() - started)
     return min(times[1:])  # the first one pays for allocations; the least disturbed one is wanted

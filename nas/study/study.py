@@ -135,7 +135,10 @@ class Study:
             base = dict(found[0].decisions)
         fixed = {**base, **settings}
         refuse_unused(settings, decide(self.space, fixed), self.space)
-        said = self.space.measure or MeasureOptions(factor="", reference="", levels=())
+        first = self.space.metrics[0]
+        said = self.space.measure or MeasureOptions(
+            factor="", reference="", levels=(), metric=f"test_{first.name}", direction=first.direction
+        )
         return self.measuring(plan_ablation(
             self.space, tuple(fixed.items()), references=references, only=only,
             replicates=replicates or said.replicates, smallest_effect=smallest_effect or said.smallest_effect,
@@ -184,6 +187,7 @@ class Study:
             space_text=space.text,
             objective=space.search.objective,
             direction=space.search.direction,
+            metrics=space.metrics,
             search=() if ablation else self._of(self.search),
             measured=self._of(self.measured) if self.measured else (),
             planned_search=0 if ablation else space.search.trials or 0,

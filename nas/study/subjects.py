@@ -6,13 +6,13 @@ import copy
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nas.building import build
 from nas.plugin import Examples, Moment, Network, Subject
 from nas.probes.running import Snapshots
 from nas.registry import Registry
+from nas.study.materials import load_task
 from nas.training.data import Split
 
 if TYPE_CHECKING:
@@ -38,7 +38,14 @@ def subject_of(job: Job, registry: Registry, network: Network, split: Split, sna
         for name in ("train", "val", "test")
     }
     moments: tuple[Moment, ...] = ("start", *sorted(step for step in snapshots.states if isinstance(step, int)), "end")
-    return Subject(parts, F.cross_entropy, share_wrong, split.num_classes, job.seed, moments, at)
+    task = load_task(job.configuration.task, registry)
+
+    def error(outputs: Tensor, targets: Tensor) -> float:
+        if not targets.is_floating_point():
+            return share_wrong(outputs, targets)
+        return 1 - task.figures(task.tally(outputs, targets))[task.metrics[0].name]
+
+    return Subject(parts, task.loss, error, job.context.num_outputs, job.seed, moments, at)
 
 
 def share_wrong(outputs: Tensor, targets: Tensor) -> float:

@@ -27,7 +27,7 @@ Batch = Tensor | tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a split: `rows` of a data set's inputs as they came, how they are prepared, and their `targets` (N,)."""
+    """One part of a split: `rows` of a data set's inputs as they came, how they are prepared, and their `targets` (N, …), standardised where they are numbers."""
 
     source: Tensor | Pictures
     rows: Tensor
@@ -37,11 +37,6 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.targets)
-
-    @property
-    def majority_share(self) -> float:
-        """The share of the most frequent class: what a network gets that ignores its input."""
-        return float(self.targets.bincount().max()) / len(self.targets)
 
     @property
     def inputs(self) -> Tensor:
@@ -72,36 +67,52 @@ class Part:
 
 @dataclass(frozen=True)
 class Split:
-    """A data set in three stratified parts; `seed` says which split it is."""
+    """A data set in three parts; `seed` says which split it is, `target_scale` by which mean and deviation numbers were scaled."""
 
     train: Part
     val: Part
     test: Part
     seed: int
     num_classes: int
+    target_scale: tuple[Tensor, Tensor] | None = None
 
 
 def split_data(data: Data, *, seed: int) -> Split:
-    """Split by class into training, validation and test, normalised by the training part's mean and deviation of each channel.
+    """Split into training, validation and test, normalised by the training part's mean and deviation of each channel.
 
     The test part is the data set's own where it has one, and then 80/20 of the rest are trained and validated on; else 60/20/20.
-    Raises UserError where a class has too few examples to stand in every part.
+    Where each input has one class, every part has its share of each. Targets that are numbers are scaled as inputs are.
+    Raises UserError where there are too few examples, of a class or at all, to stand in every part.
     """
-    num_own = len(data.targets) - data.num_test
-    _refuse_small(data, num_own)
+    rows = _rows(data, derive(seed, "split") % 2**32)
+    mean, std = _mean_and_deviation(data.inputs, rows[0])
+    targets, target_scale = data.targets, None
+    if targets.is_floating_point():
+        target_scale = _mean_and_deviation(targets, rows[0])
+        targets = (targets - target_scale[0]) / target_scale[1]
+    parts = [Part(data.inputs, i, targets[i], mean, std) for i in rows]
+    return Split(parts[0], parts[1], parts[2], seed, data.num_classes, target_scale)
+
+
+def _rows(data: Data, state: int) -> list[Tensor]:
+    """Choose the rows of the three parts."""
     from sklearn.model_selection import train_test_split  # imported late: it takes most of a second
 
-    labels, state = data.targets.numpy(), derive(seed, "split") % 2**32
-    train_share = TRAIN_SHARE if data.num_test else SHARES[0]
-    train, rest = train_test_split(list(range(num_own)), train_size=train_share, stratify=labels[:num_own], random_state=state)
-    if data.num_test:
-        val, test = rest, list(range(num_own, len(labels)))
-    else:
-        val, test = train_test_split(rest, train_size=SHARES[1] / sum(SHARES[1:]), stratify=labels[rest], random_state=state)
-    rows = [torch.tensor(part) for part in (train, val, test)]
-    mean, std = _mean_and_deviation(data.inputs, rows[0])
-    parts = [Part(data.inputs, i, data.targets[i], mean, std) for i in rows]
-    return Split(parts[0], parts[1], parts[2], seed, data.num_classes)
+    count, num_own = len(data.targets), len(data.targets) - data.num_test
+    labels = data.targets.numpy() if data.targets.dim() == 1 and not data.targets.is_floating_point() else None
+    if labels is not None:
+        _refuse_small(data, num_own)
+    elif num_own < 5:
+        raise UserError(f"the data has {num_own} examples to train and validate on; it needs at least 5")
+
+    def cut(rows: list[int], share: float) -> tuple[list[int], list[int]]:
+        strata = None if labels is None else labels[rows]
+        first, second = train_test_split(rows, train_size=share, stratify=strata, random_state=state)
+        return first, second
+
+    train, rest = cut(list(range(num_own)), TRAIN_SHARE if data.num_test else SHARES[0])
+    val, test = (rest, list(range(num_own, count))) if data.num_test else cut(rest, SHARES[1] / sum(SHARES[1:]))
+    return [torch.tensor(part) for part in (train, val, test)]
 
 
 def _refuse_small(data: Data, num_own: int) -> None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from pytorch_lightning.core.optimizer import LightningOptimizer
-from torch import nn
+from torch import Tensor, nn
 
+from nas.plugin import Task
 from nas.recipe import LIGHTNING_OPTIONS, Recipe
 from nas.training.augmenting import Augmenter
 from nas.training.data import Batch, Batches, Part, Split
@@ -29,26 +29,21 @@ ShouldStop = Callable[[int, float], bool]
 OnStep = Callable[[int], None]
 """Told after each optimizer step how many there were."""
 
-LearnedNothing = Callable[[int, int, float], bool]
-"""(num_correct, num_examples, majority_share) -> whether the network is not above chance."""
-
-EVALUATION_BATCH = 1024
+EVALUATION_BATCH, EVALUATION_PIXELS = 1024, 2**20
+"""How many inputs are evaluated at once: fewer of large pictures."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a training is judged by: its metric (`val_accuracy`, `test_accuracy`, `val_loss` …) and what counts as failed.
+    """What a training is for and judged by: its task, and one of the task's metrics (`val_accuracy`, `test_iou`, `val_loss` …).
 
     A metric of the test part is taken once, after the last epoch.
     """
 
     metric: str
-    learned_nothing: LearnedNothing
+    task: Task
     should_stop: ShouldStop = lambda _epoch, _value: False
     on_step: OnStep = lambda _step: None
-
-
-METRICS = tuple(f"{part}_{figure}" for part in ("train", "val", "test") for figure in ("accuracy", "loss"))
 
 
 def train(network: nn.Module, recipe: Recipe, split: Split, cost: Cost, goal: Goal, *, seed: int) -> Outcome:
@@ -111,7 +106,8 @@ class _Module(pl.LightningModule):
         return batch  # the part knows where its inputs lie
 
     def on_train_epoch_start(self) -> None:
-        self.totals = torch.zeros(3, device=self.device)
+        self.totals = torch.zeros(2, device=self.device)
+        self.tallies: Tensor | None = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         inputs, targets = self.augmented(*self.parts["train"].take(batch))
@@ -120,8 +116,8 @@ class _Module(pl.LightningModule):
         factor = self.schedule.factor(self.global_step, self.num_steps)
         for group, rate in zip(optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
-        logits = self.network(inputs)
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+        outputs = self.network(inputs)
+        loss = self.goal.task.loss(outputs, targets, label_smoothing=self.recipe.label_smoothing)
         optimizer.zero_grad()
         self.manual_backward(loss)
         if self.recipe.gradient_clip_val is not None:
@@ -129,20 +125,20 @@ class _Module(pl.LightningModule):
         optimizer.step()
         self.goal.on_step(self.global_step)
         with torch.no_grad():
-            correct = (logits.argmax(1) == targets).sum()
-            self.totals += torch.stack((loss.detach() * len(targets), correct, correct.new_tensor(len(targets))))
+            tally = self.goal.task.tally(outputs, targets)
+            self.tallies = tally if self.tallies is None else self.tallies + tally
+            self.totals += torch.stack((loss.detach() * len(targets), self.totals.new_tensor(len(targets))))
 
     def on_train_epoch_end(self) -> None:
-        loss, correct, count = self.totals.tolist()
-        self._note("train_loss", loss / count)
-        self._note("train_accuracy", correct / count)
+        loss, count = self.totals.tolist()
+        assert self.tallies is not None  # an epoch has at least one step
+        self._note("train", loss / count, self.tallies)
         if not math.isfinite(loss):
             self.failure = f"diverged: the training loss is {loss / count} in epoch {self.current_epoch + 1}"
             self.trainer.should_stop = True
             return
         val = self.evaluate_part("val")
-        self._note("val_loss", val.loss)
-        self._note("val_accuracy", val.accuracy)
+        self._note("val", val.loss, val.tally)
         watched = self.goal.metric.replace("test_", "val_")
         if self.current_epoch + 1 < self.recipe.epochs and self.goal.should_stop(self.current_epoch + 1, self.curves[watched][-1]):
             self.pruned = True
@@ -150,34 +146,39 @@ class _Module(pl.LightningModule):
 
     @torch.no_grad()
     def evaluate_part(self, name: str) -> _Figures:
-        """Return loss and accuracy on one part, with the network in eval mode."""
-        part = self.parts[name]
+        """Return loss and figures on one part, with the network in eval mode."""
+        part, task = self.parts[name], self.goal.task
+        losses, tallies = [], []
         self.network.eval()
-        with self.trainer.precision_plugin.val_step_context():
-            in_order = torch.arange(len(part)).split(EVALUATION_BATCH)
-            batches = [self.network(part.take(batch)[0]).float() for batch in loader(part, in_order)]
+        for batch in loader(part, torch.arange(len(part)).split(_evaluation_batch(part, self.recipe.batch_size))):
+            inputs, targets = part.take(batch)
+            with self.trainer.precision_plugin.val_step_context():
+                outputs = self.network(inputs).float()
+            losses.append(task.loss(outputs, targets) * (len(targets) / len(part)))
+            tallies.append(task.tally(outputs, targets))
         self.network.train()
-        logits = torch.cat(batches)
-        correct = int((logits.argmax(1) == part.targets).sum())
-        return _Figures(float(F.cross_entropy(logits, part.targets)), correct, len(part.targets), part.majority_share)
+        return _Figures(float(torch.stack(losses).sum()), torch.stack(tallies).sum(0), part.targets, tuple(outputs.shape[1:]))
 
-    def _note(self, name: str, value: float) -> None:
-        self.curves.setdefault(name, []).append(value)
+    def _note(self, part: str, loss: float, tally: Tensor) -> None:
+        for name, value in {"loss": loss, **self.goal.task.figures(tally)}.items():
+            self.curves.setdefault(f"{part}_{name}", []).append(value)
 
     def outcome(self, final: _Figures, cost: Cost, *, duration_s: float) -> Outcome:
         metrics = {name: values[-1] for name, values in self.curves.items()}
-        scored = self.goal.metric.partition("_")[0]
-        if scored != "train":
-            metrics |= {f"{scored}_loss": final.loss, f"{scored}_accuracy": final.accuracy}
+        task, (part, _, figure) = self.goal.task, self.goal.metric.partition("_")
+        if part != "train":
+            metrics |= {f"{part}_{name}": value for name, value in {"loss": final.loss, **task.figures(final.tally)}.items()}
+        levels = self._levels(final)
         if not self.failure and not math.isfinite(metrics[self.goal.metric]):
             self.failure = f"diverged: {self.goal.metric} is {metrics[self.goal.metric]}"
-        if not self.failure and not self.pruned and self.goal.learned_nothing(final.correct, final.count, final.majority_share):
-            share = f"{final.majority_share:.1%}"
-            self.failure = f"learned nothing: {final.correct} of {final.count} right is not above the majority class's {share}"
+        if not self.failure and not self.pruned and (why := task.learned_nothing(final.tally, levels[task.metrics[0].name])):
+            self.failure = f"learned nothing: {why}"
         status: Status = "failed" if self.failure else "pruned" if self.pruned else "complete"
+        if task.failure_score is not None:
+            levels[task.metrics[0].name] = task.failure_score
         return Outcome(
             status=status,
-            score=self._failure_score(final) if self.failure else metrics[self.goal.metric],
+            score=levels[figure] if self.failure else metrics[self.goal.metric],
             metrics=metrics,
             curves={name: tuple(values) for name, values in self.curves.items()},
             cost=cost,
@@ -187,21 +188,29 @@ class _Module(pl.LightningModule):
             failure=self.failure,
         )
 
-    def _failure_score(self, final: _Figures) -> float:
-        """What a network scores that ignores its input: the majority class's share, or the loss of a uniform guess."""
-        return final.majority_share if self.goal.metric.endswith("accuracy") else math.log(self.split.num_classes)
+    def _levels(self, final: _Figures) -> dict[str, float]:
+        """What a network scores that ignores its input, by metric, on the part that is scored."""
+        task = self.goal.task
+        levels = dict(task.constant(final.targets, final.output_shape))
+        if task.chance is not None:
+            levels[task.metrics[0].name] = task.chance
+        return levels
 
 
 @dataclass(frozen=True)
 class _Figures:
-    loss: float
-    correct: int
-    count: int
-    majority_share: float
+    """Loss and summed tally over the part with these targets, from answers of this shape."""
 
-    @property
-    def accuracy(self) -> float:
-        return self.correct / self.count
+    loss: float
+    tally: Tensor
+    targets: Tensor
+    output_shape: tuple[int, ...]
+
+
+def _evaluation_batch(part: Part, at_least: int) -> int:
+    """Return how many inputs of a part to evaluate at once."""
+    pixels = math.prod(part.source.shape[2:])
+    return min(EVALUATION_BATCH, max(at_least, EVALUATION_PIXELS // pixels))
 
 
 @contextmanager

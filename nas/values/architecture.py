@@ -96,15 +96,16 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Configuration:
-    """All that one training needs but its seed: an architecture, a training recipe and a data set, all decided."""
+    """All that one training needs but its seed: an architecture, a training recipe, a data set and its task, all decided."""
 
     architecture: Architecture
     train: PluginNode
     data: PluginNode
+    task: PluginNode = PluginNode("classification")
 
     @property
     def key(self) -> str:
-        """The hash of all three parts: trainings of equal key and seed are the same training."""
+        """The hash of all parts: trainings of equal key and seed are the same training."""
         return key_of(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,6 +114,7 @@ class Configuration:
             "architecture": self.architecture.to_dict(),
             "train": self.train.to_dict(),
             "data": self.data.to_dict(),
+            "task": self.task.to_dict(),
         }
 
     @classmethod
@@ -122,4 +124,5 @@ class Configuration:
             Architecture.from_dict(document["architecture"]),
             PluginNode.from_dict(document["train"]),
             PluginNode.from_dict(document["data"]),
+            PluginNode.from_dict(document.get("task", {"classification": {}})),
         )

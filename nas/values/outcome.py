@@ -9,16 +9,6 @@ from typing import Any, Literal
 
 Status = Literal["complete", "pruned", "failed"]
 
-METRICS = tuple(f"{part}_{figure}" for part in ("train", "val", "test") for figure in ("accuracy", "loss"))
-"""The figures that a training can be judged by; a probe's are named `PROBE.FIGURE`."""
-
-Direction = Literal["maximize", "minimize"]
-
-
-def direction_of(metric: str) -> Direction:
-    """Return which way a training's own metric is better."""
-    return "minimize" if metric.endswith("loss") else "maximize"
-
 
 def is_of_a_probe(metric: str) -> bool:
     """Say whether a metric is a probe's figure, `PROBE.FIGURE`."""

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar, written
-from nas.values.outcome import Direction, Outcome
+from nas.values.metrics import Direction, Metric, metric_of
+from nas.values.outcome import Outcome
 
 Phase = Literal["search", "measure", "ablate"]
 State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupted", "broken", "invalid"]
@@ -113,6 +114,8 @@ class StudyRecord:
     environment: Mapping[str, Any]
     data: Mapping[str, Any]
     created: datetime | None = None
+    metrics: tuple[Metric, ...] = ()
+    """The metrics of the study's task."""
     changes: tuple[Change, ...] = ()
     left_out: tuple[str, ...] = ()
     """Changes of an ablation that were asked for and not made, each with the reason."""
@@ -124,6 +127,15 @@ class StudyRecord:
     def title(self) -> str:
         """Name and key, as shown everywhere: `residual-digits-1a2b3c4d`."""
         return f"{self.name}-{self.key}"
+
+    @property
+    def judged_by(self) -> Metric:
+        """The metric of what was measured, where something was to be, else the search's objective."""
+        return self.metric(self.plan.metric if self.plan else self.objective)
+
+    def metric(self, full_name: str) -> Metric:
+        """Return what a full name such as `val_accuracy` stands for."""
+        return metric_of(full_name, self.metrics)
 
     def best(self, count: int = 5) -> tuple[TrainingRecord, ...]:
         """Return the best completed trials of the search, best first."""

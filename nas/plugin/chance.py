@@ -1,8 +1,6 @@
-"""Layer 3: when a finished training counts as failed (METHOD §6)."""
+"""Layer 1: the exact test of whether a classifier is better than the majority class (METHOD §6)."""
 
 from __future__ import annotations
-
-from scipy import stats
 
 from nas.errors import UserError
 
@@ -24,5 +22,7 @@ def above_chance(num_correct: int, num_examples: int, majority_share: float) -> 
         )
     if majority_share == 1:
         return False
+    from scipy import stats  # imported late: it takes most of a second
+
     test = stats.binomtest(num_correct, num_examples, majority_share, alternative="greater")
     return float(test.pvalue) < CHANCE_LEVEL
