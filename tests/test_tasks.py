@@ -15,7 +15,7 @@ from nas.space.task_section import metrics_of
 from nas.study.job import Job, run_job
 from nas.study.materials import context_of, describe_data, load_split, load_task
 from nas.values.architecture import PluginNode
-from nas.values.metrics import Metric
+from nas.values.metrics import Metric, metric_of
 from nas.values.outcome import Cost, Outcome
 from nas.values.records import Cell, MeasurePlan, StudyRecord, TrainingRecord
 
@@ -241,7 +241,8 @@ def record_of(scores: dict[str, list[float]], *, metrics: tuple[Metric, ...], me
 
     arms = tuple(scores)
     measured = [training(2 * k + i, k, arm) for k in range(len(scores[arms[0]])) for i, arm in enumerate(arms)]
-    plan = MeasurePlan("f", arms[0], arms[1:], (), len(scores[arms[0]]), 0.01, metric)
+    direction = metric_of(metric, metrics).direction
+    plan = MeasurePlan("f", arms[0], arms[1:], (), len(scores[arms[0]]), 0.01, metric, direction)
     named = {"objective": f"val_{metrics[0].name}", "direction": metrics[0].direction}
     return StudyRecord("s", "k", "s.yaml", "", **named, search=(), measured=tuple(measured), planned_search=0, plan=plan,
                        environment={}, data={"name": "means"}, metrics=metrics)  # fmt: skip
@@ -255,3 +256,14 @@ def test_an_effect_is_signed_so_that_positive_is_better(registry: Registry) -> N
         assert effects.overall[0].mean == pytest.approx(gain, abs=0.002)
         assert ("points" in effects.sentence) == (name == "segmentation")
         assert "accuracy" not in effects.sentence
+
+
+def test_the_measured_metric_follows_from_the_task_with_its_direction(plugged: Registry) -> None:
+    text = TEXT.format(data="means", network="{mlp: {depth: {choices: [1, 2]}}}", epochs=1)
+    measure = "measure: {factor: architecture.mlp.depth, reference: 1"
+    by_default = parse_space(text + measure + "}", "s.yaml", plugged).measure
+    given = parse_space(text + measure + ", metric: test_mse}", "s.yaml", plugged).measure
+    assert by_default is not None
+    assert given is not None
+    assert (by_default.metric, by_default.direction) == ("test_r2", "maximize")
+    assert (given.metric, given.direction) == ("test_mse", "minimize")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nas.values.architecture import write
 from nas.values.domains import Scalar
 from nas.values.effects import Effects, Interval
+from nas.values.metrics import Metric, metric_of
 from nas.values.records import TrainingRecord
 
 MINUS = "\N{MINUS SIGN}"
@@ -30,9 +31,10 @@ class Unit:
     digits: int
 
     @classmethod
-    def of(cls, objective: str) -> Unit:
-        """Return points for shares such as `val_accuracy` or `test_error`, plain figures for a loss and for a probe's."""
-        return cls(1.0, "", 3) if "loss" in objective or is_of_a_probe(objective) else cls(100.0, "points", 1)
+    def of(cls, metric: Metric | str) -> Unit:
+        """Return points for shares such as `val_accuracy` or `test_iou`, plain figures for all else."""
+        known = metric if isinstance(metric, Metric) else metric_of(metric)
+        return cls(100.0, "points", 1) if known.is_share else cls(1.0, "", 3)
 
     @property
     def suffix(self) -> str:

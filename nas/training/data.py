@@ -27,7 +27,10 @@ Batch = Tensor | tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a split: `rows` of a data set's inputs as they came, how they are prepared, and their `targets` (N, …), standardised where they are numbers."""
+    """One part of a split: `rows` of a data set's inputs as they came, how they are prepared, and their `targets` (N, …).
+
+    Targets that are numbers are standardised already.
+    """
 
     source: Tensor | Pictures
     rows: Tensor
