@@ -13,14 +13,12 @@ from nas.measuring.readings import cells_of
 from nas.plugin import Probe
 from nas.registry import Registry
 from nas.space import Space, parse_space
-from nas.space.section_reader import figures_of
+from nas.space.task_section import figures_of
 from nas.space.yaml_tree import MappingTree, read_yaml
 from nas.values.claims import Claim, FigureSpec
 from nas.values.domains import written
-from nas.values.outcome import METRICS
+from nas.values.metrics import ACCURACY, ERROR
 from nas.values.records import MeasurePlan
-
-ERRORS = ("train_error", "val_error", "test_error")
 
 
 def bind(claim: Claim, registry: Registry, *, data: str | None = None, replicates: int | None = None) -> Space:
@@ -52,7 +50,8 @@ def bind(claim: Claim, registry: Registry, *, data: str | None = None, replicate
 
 def metrics_of(space: Space) -> tuple[str, ...]:
     """Return every metric that the trainings of a space record, and the errors that are read from accuracies."""
-    return (*METRICS, *ERRORS, *figures_of(space.probes, space.registry))
+    own = (*space.metrics, *((ERROR,) if ACCURACY in space.metrics else ()))
+    return (*(name for metric in own for name in metric.on_parts), *figures_of(space.probes, space.registry))
 
 
 def series_in(space: Space) -> tuple[str, ...]:
