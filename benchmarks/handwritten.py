@@ -1,6 +1,7 @@
 """What one would write by hand: Optuna, Lightning and MLflow glued together as their documentation shows, in one process.
 
-It trains the networks that it is given, by the same recipe as the framework does, and prints the seconds they took.
+It trains the networks that it is given, by the same recipe as the framework does, and prints the seconds they took. Lightning's
+defaults are left as they are (a checkpoint an epoch, a progress bar); `--lean` turns them off.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--jobs", type=json.loads, help="[[depth, shortcut, seed], …]")
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--lean", action="store_true", help="without checkpoints, progress bar and summary, which Lightning has on by default")
     arguments = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -101,9 +103,10 @@ def main() -> None:
         loaders = [DataLoader(parts[0], batch_size=128, shuffle=True), DataLoader(parts[1], batch_size=512)]
         logger = MLFlowLogger("handwritten", tracking_uri=f"sqlite:///{arguments.folder}/mlflow.db")
         logger.log_hyperparams({"depth": depth, "shortcut": shortcut, "seed": seed})
+        spared = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
         trainer = pl.Trainer(
-            max_epochs=arguments.epochs, accelerator="cpu", logger=logger, enable_checkpointing=False,
-            enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=5,
+            max_epochs=arguments.epochs, accelerator="cpu", logger=logger, log_every_n_steps=5,
+            default_root_dir=arguments.folder, **spared if arguments.lean else {},
         )  # fmt: skip
         module = Classifier(resnet(depth, shortcut == "identity"), 0.1, arguments.epochs * len(loaders[0]))
         trainer.fit(module, *loaders)

@@ -1,8 +1,10 @@
-"""Trainings per minute: this framework against a short hand-written script, on the same fixed list, in one run.
+"""Trainings per minute: this framework against a hand-written script and against bare loops, on the same fixed list, in one run.
 
-Both train ResNets of 8, 20 and 56 layers with and without shortcuts on digits, 10 epochs each, and record them to MLflow on
-SQLite. The hand-written script is one process that uses torch's own choice of threads. Start-up (imports, creating the
-databases) is left out on both sides: each measures from its first training to its last. The two take turns.
+All train ResNets of several depths with and without shortcuts on digits, 10 epochs each. The framework and the hand-written script
+record them to MLflow on SQLite. The script is one process that uses torch's own choice of threads, once with Lightning's defaults,
+as the documentation shows, and once lean, without checkpoints and progress bar. The bare loops, one process a core, record nothing:
+they are the ceiling. Start-up (imports, creating the databases) is left out everywhere: each measures from its first training to its
+last. All take turns within a round.
 
 Run:  python benchmarks/throughput.py --rounds 3
 """
@@ -18,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -66,33 +70,59 @@ def framework(depths: list[int], replicates: int) -> dict[str, Any]:
         }
 
 
-def handwritten(depths: list[int], replicates: int) -> dict[str, Any]:
-    """Train the same list with the hand-written script."""
-    jobs = [[d, s, k] for k in range(replicates) for d in depths for s in ("none", "identity")]
+def script(name: str, depths: list[int], replicates: int, *options: str) -> dict[str, Any]:
+    """Train the same list with one of the scripts beside this one."""
+    jobs = [[d, s, k] for k in range(replicates) for d in sorted(depths, reverse=True) for s in ("none", "identity")]
     environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(HERE / "handwritten.py"), folder, "--jobs", json.dumps(jobs)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    command = [sys.executable, str(HERE / name), *options, "--jobs", json.dumps(jobs)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     return {**json.loads(done.stdout.splitlines()[-1]), "trainings": len(jobs)}
+
+
+def one_round(depths: list[int], replicates: int) -> dict[str, float]:
+    """Return trainings per minute of each side, taken in turns."""
+    with tempfile.TemporaryDirectory() as defaults, tempfile.TemporaryDirectory() as lean:
+        told = {
+            "bare": script("bare.py", depths, replicates),
+            "handwritten": script("handwritten.py", depths, replicates, defaults),
+            "handwritten_lean": script("handwritten.py", depths, replicates, lean, "--lean"),
+            "framework": framework(depths, replicates),
+        }
+    return {side: 60 * figures["trainings"] / figures["seconds"] for side, figures in told.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--depths", type=int, nargs="+", default=[1, 3, 9])
-    parser.add_argument("--replicates", type=int, default=2)
+    parser.add_argument("--depths", type=int, nargs="+", default=[1, 3, 5], help="units a stage: 6n+2 layers")
+    parser.add_argument("--replicates", type=int, default=4)
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args()
     rows = []
     for turn in range(arguments.rounds):
-        theirs, ours = handwritten(arguments.depths, arguments.replicates), framework(arguments.depths, arguments.replicates)
-        rate = [60 * side["trainings"] / side["seconds"] for side in (theirs, ours)]
-        rows.append({"handwritten_per_minute": rate[0], "framework_per_minute": rate[1], "ratio": rate[1] / rate[0]})
-        print(f"round {turn + 1}: hand-written {rate[0]:.1f}, framework {rate[1]:.1f} trainings a minute, ratio {rows[-1]['ratio']:.2f}")
-    median = statistics.median(row["ratio"] for row in rows)
-    print(f"median ratio over {len(rows)} rounds: {median:.2f}  ({os.cpu_count()} cores, {platform.platform()})")
+        rows.append(one_round(arguments.depths, arguments.replicates))
+        print(f"round {turn + 1}, trainings a minute:", ", ".join(f"{side} {rate:.1f}" for side, rate in rows[-1].items()), flush=True)
+    ratios = {
+        f"framework_to_{side}": statistics.median(row["framework"] / row[side] for row in rows)
+        for side in ("bare", "handwritten", "handwritten_lean")
+    }
+    print(f"median over {len(rows)} rounds:", ", ".join(f"{name.replace('_', ' ')} {ratio:.2f}" for name, ratio in ratios.items()))
+    machine = {"cores": os.cpu_count(), "processor": processor(), "platform": platform.platform(), "torch": version("torch")}
     if arguments.out:
-        arguments.out.write_text(json.dumps({"rounds": rows, "median_ratio": median, "cores": os.cpu_count()}, indent=2) + "\n")
+        layers = [6 * n + 2 for n in arguments.depths]
+        document = {"date": date.today().isoformat(), **machine, "layers": layers, "trainings": 2 * len(layers) * arguments.replicates,
+                    "trainings_per_minute": rows, "median_ratio": ratios}  # fmt: skip
+        arguments.out.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def processor() -> str:
+    """Return the processor's name and, since a model name alone can say little, whether it has AVX-512."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor()
+    name = next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), "")
+    return f"{name}{', AVX-512' if 'avx512f' in text else ''}"
 
 
 if __name__ == "__main__":
