@@ -32,6 +32,7 @@ from nas.values.records import Cell, Phase, State, TrainingRecord
 
 HEARTBEAT_S = 10
 GRACE_S = 60
+NAMING_S = 5
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
 MAX_ATTEMPTS = 3
@@ -175,10 +176,10 @@ class Ledger:
             try:
                 if not self.storage.set_trial_state_values(waiting._trial_id, state=TrialState.RUNNING):
                     continue
+                trial = Trial(self.study, waiting._trial_id)
+                trial.set_user_attr("worker", [socket.gethostname(), os.getpid()])
             except optuna.exceptions.UpdateFinishedTrialError:
                 continue
-            trial = Trial(self.study, waiting._trial_id)
-            trial.set_user_attr("worker", [socket.gethostname(), os.getpid()])
             self.beat(trial)
             return trial
         return None
@@ -308,8 +309,8 @@ def _state(frozen: FrozenTrial, outcome: Outcome | None) -> State:
 def _is_orphaned(frozen: FrozenTrial) -> bool:
     """Say whether a running trial's worker was on this machine and is gone, or never said who it is."""
     if "worker" not in frozen.user_attrs:
-        # Between the claim and the worker's name lies one write; only an old trial was left there.
-        return frozen.datetime_start is None or (datetime.now() - frozen.datetime_start).total_seconds() > GRACE_S
+        # Between the claim and the worker's name lies one write. A worker that is slower than this finds its claim gone, no more.
+        return frozen.datetime_start is None or (datetime.now() - frozen.datetime_start).total_seconds() > NAMING_S
     host, pid = frozen.user_attrs["worker"]
     return bool(host == socket.gethostname() and not is_running(pid))
 
