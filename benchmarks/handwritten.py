@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--jobs", type=json.loads, help="[[depth, shortcut, seed], …]")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--lean", action="store_true", help="without checkpoints, progress bar and summary, which Lightning has on by default")
+    parser.add_argument("--lean", action="store_true", help="without the checkpoints, progress bar and summary of Lightning's defaults")
     arguments = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -30,15 +30,18 @@ class SearchOptions:
     """How the space is searched.
 
     `trials` and `minutes` end the search, whichever comes first. `maximize` or `minimize` names the metric that is
-    searched for. `workers` is the number of processes; null takes one a core, or one a GPU where there are several.
+    searched for. `sampler` proposes architectures: tpe (a tree of Parzen estimators over groups of decisions), gp (a Gaussian process),
+    cmaes (ranges of numbers), nsga2 (a genetic algorithm), evolution (regularised: Real et al. 2019), qmc (a Sobol sequence), grid
+    (every combination once), random. `pruner` ends poor trials early: median, asha (asynchronous successive halving), hyperband,
+    none. `workers` is the number of processes; null takes one a core, or one a GPU where there are several.
     """
 
     trials: Count | None = None
     minutes: Minutes | None = None
     maximize: str | None = None
     minimize: str | None = None
-    sampler: Literal["tpe", "random"] = "tpe"
-    pruner: Literal["median", "none"] = "median"
+    sampler: Literal["tpe", "gp", "cmaes", "nsga2", "evolution", "qmc", "grid", "random"] = "tpe"
+    pruner: Literal["median", "asha", "hyperband", "none"] = "median"
     workers: Count | None = None
 
     @property

@@ -12,6 +12,7 @@ from nas.errors import SpaceError, UserError, Where, listed, nearest, shown
 from nas.recipe import Recipe
 from nas.registry.registry import Registry
 from nas.registry.signature import PluginType, parameters_of
+from nas.space.fitting import refuse_misfit
 from nas.space.measure_section import read_measure
 from nas.space.parser import Parser
 from nas.space.scalars import read_float, read_int
@@ -170,6 +171,7 @@ def parse_space(text: str, file: str, registry: Registry) -> Space:
     space = _read(parser, tree, text)
     refuse_unused(parser)
     _refuse_clashing_paths(parser, space)
+    refuse_misfit(parser, tree, space.search, space.decisions)
     measure = tree.get("measure")
     if measure is None:
         return space

@@ -94,7 +94,8 @@ def _desk(storage: optuna.storages.BaseStorage, name: str, registry: Registry, p
     if bare.phase != "search":
         return Desk(bare, space, tuple(plugins), None)
     seed = derive(space.seed, "sampler", os.getpid(), time.time())
-    ledger = Ledger(storage, name, sampler=make_sampler(space.search, seed), pruner=make_pruner(space.search))
+    sampler = make_sampler(space.search, seed, shared_seed=derive(space.seed, "sampler"))
+    ledger = Ledger(storage, name, sampler=sampler, pruner=make_pruner(space))
     return Desk(ledger, space, tuple(plugins), deadline)
 
 

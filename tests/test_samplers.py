@@ -1,0 +1,126 @@
+"""Every sampler and pruner that a space file can name, on a real ledger, without training."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+
+from nas.errors import SpaceError
+from nas.registry import Registry
+from nas.sampling import sample
+from nas.space import Space, parse_space
+from nas.study.evolution import RegularizedEvolution
+from nas.study.ledger import Ledger, Slot, open_storage, suggest
+from nas.study.samplers import make_pruner, make_sampler
+from nas.values.architecture import Configuration
+from nas.values.outcome import Cost, Outcome
+
+TEXT = """\
+architecture:
+  staged:
+    widths: [4]
+    depth: {int: [1, 3]}
+    block: {choices: [basic, {bottleneck: {expansion: {choices: [2, 4]}}}]}
+    shortcut: {choices: [none, identity]}
+train: {epochs: 9, optimizer: {sgd: {lr: 0.1}}}
+"""
+SAMPLERS = ("tpe", "gp", "cmaes", "nsga2", "evolution", "qmc", "grid", "random")
+
+
+def space_with(registry: Registry, search: str, text: str = TEXT) -> Space:
+    return parse_space(f"{text}search: {{{search}}}\n", "s.yaml", registry)
+
+
+def search(space: Space, folder: Path, *, trials: int, score: Callable[[dict[str, object]], float]) -> list[dict[str, object]]:
+    """Run a search over a real ledger with two takers in turn; return what was decided, in order."""
+    storage = open_storage(f"sqlite:///{folder / 'optuna.db'}")
+    Ledger.create(storage, "s", direction="maximize", about={"phase": "search"})
+    takers = [Ledger(storage, "s", sampler=make_sampler(space.search, seed, shared_seed=7)) for seed in (1, 2)]
+    takers[0].ensure([Slot(f"t{i}", i, {}) for i in range(trials)])
+    found = []
+    for i in range(trials):
+        trial = takers[i % 2].claim()
+        assert trial is not None
+        sampled = sample(space, lambda decision, trial=trial: suggest(trial, decision))
+        found.append(dict(sampled.decisions))
+        value = score(found[-1])
+        outcome = Outcome("complete", value, {"val_accuracy": value}, {"train_loss": (1.0,)}, Cost(1, 1, 1), 1, 0.0, "cpu")
+        takers[i % 2].finish(trial, Configuration.from_dict(sampled.configuration.to_dict()), outcome)
+    return found
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_searches_a_conditional_space_from_two_workers(name: str, registry: Registry, tmp_path: Path) -> None:
+    rng = random.Random(0)
+    found = search(space_with(registry, f"sampler: {name}"), tmp_path, trials=24, score=lambda _: rng.random())
+    blocks = {decided["architecture.staged.block"] for decided in found}
+    assert blocks == {"basic", "bottleneck"}
+    inner = "architecture.staged.block.bottleneck.expansion"
+    assert all((inner in decided) == (decided["architecture.staged.block"] == "bottleneck") for decided in found)
+
+
+def test_grid_takes_every_combination_once_before_any_comes_again(registry: Registry, tmp_path: Path) -> None:
+    found = search(space_with(registry, "sampler: grid"), tmp_path, trials=20, score=lambda _: 0.5)
+    seen = [tuple(sorted(decided.items())) for decided in found]
+    assert len(set(seen[:18])) == 18  # 3 depths x (basic + bottleneck with 2 expansions) x 2 shortcuts
+    assert set(seen[18:]) <= set(seen[:18])
+
+
+def test_evolution_changes_one_decision_of_a_good_parent(registry: Registry, tmp_path: Path) -> None:
+    text = "architecture: {staged: {widths: [4], depth: {int: [1, 30]}, shortcut: {choices: [none, identity]}}}\n"
+    space = space_with(registry, "sampler: evolution", text)
+    found = search(space, tmp_path, trials=45, score=lambda decided: float(str(decided["architecture.staged.depth"])))
+    depths = [int(str(decided["architecture.staged.depth"])) for decided in found]
+    assert sum(depths[30:]) / 15 > sum(depths[:20]) / 20 + 3
+    for i, decided in enumerate(found[21:], start=21):
+        aged = found[i - 20 : i]
+        assert any(sum(decided[path] != other[path] for path in decided) <= 1 for other in aged)
+
+
+def test_evolution_forgets_what_is_older_than_its_population() -> None:
+    study = optuna.create_study(direction="maximize", sampler=RegularizedEvolution(0, population=5, sample=5))
+    values = [100.0, *[1.0] * 5]
+    for number, value in enumerate(values):
+        study.add_trial(optuna.create_trial(params={"x": number}, distributions={"x": optuna.distributions.IntDistribution(0, 999),
+                                                                                 }, value=value))  # fmt: skip
+    parents = set()
+    for _ in range(20):
+        trial = study.ask()
+        parents.add(study.sampler._parent.get("x"))  # type: ignore[attr-defined]
+        trial.suggest_int("y", 0, 3)
+    assert 0 not in parents
+
+
+@pytest.mark.parametrize("name", ["median", "asha", "hyperband"])
+def test_every_pruner_ends_the_worst_of_many_and_spares_the_best(name: str, registry: Registry) -> None:
+    space = space_with(registry, f"pruner: {name}")
+    study = optuna.create_study(direction="maximize", pruner=make_pruner(space))
+    order = [(i * 7) % 40 for i in range(40)]
+    pruned = {quality: _is_pruned(study, quality / 40, epochs=9) for quality in order}
+    assert not pruned[39]
+    assert any(pruned[quality] for quality in range(10))
+    assert sum(pruned[q] for q in range(20)) > sum(pruned[q] for q in range(20, 40))
+
+
+def _is_pruned(study: optuna.Study, quality: float, *, epochs: int) -> bool:
+    trial = study.ask()
+    for epoch in range(1, epochs):
+        trial.report(quality * epoch / epochs, epoch)
+        if trial.should_prune():
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            return True
+    study.tell(trial, quality)
+    return False
+
+
+def test_grid_refuses_a_range_of_real_numbers(registry: Registry) -> None:
+    text = TEXT.replace("lr: 0.1", "lr: {float: [0.1, 0.2]}")
+    with pytest.raises(SpaceError, match=r"s\.yaml:8: search\.sampler: grid .* train\.optimizer\.sgd\.lr is a range of real numbers"):
+        space_with(registry, "sampler: grid", text)
+
+
+def test_cmaes_refuses_a_space_without_numbers(registry: Registry) -> None:
+    with pytest.raises(SpaceError, match="cmaes searches ranges of numbers, and this space has none"):
+        space_with(registry, "sampler: cmaes", TEXT.replace("{int: [1, 3]}", "1"))
