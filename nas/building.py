@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from nas.errors import NasError, PluginError
+from nas.faults import naming_the_fault, refuse_incomplete
 from nas.plugin import Network, NetworkContext
 from nas.recipe import Recipe
 from nas.registry import Parameter, Registry
@@ -30,7 +30,8 @@ def build(architecture: Architecture, registry: Registry, context: NetworkContex
     # Constructors may draw random numbers too: each starts from a state of its own (see _Builder), none moves another.
     with torch.random.fork_rng(devices=[]):
         network = cast(Network, _Builder(registry, seed).make("network", architecture.network, context))
-    network.initialisation.apply(network, lambda path: torch.Generator().manual_seed(derive(seed, "init", path)))
+    with naming_the_fault(architecture, registry, "initialised"):
+        network.initialisation.apply(network, lambda path: torch.Generator().manual_seed(derive(seed, "init", path)))
     return network
 
 
@@ -46,7 +47,7 @@ def cost_of(architecture: Architecture, registry: Registry, context: NetworkCont
     Raises PluginError where the network cannot be built, its shapes do not fit together, or its answer does not fit the task.
     """
     network = build_without_weights(architecture, registry, context)
-    with shapes_must_fit(architecture), torch.no_grad(), _OperationCounter() as counter:
+    with naming_the_fault(architecture, registry), torch.no_grad(), _OperationCounter() as counter:
         output = network(torch.empty(1, *context.input_shape, device="meta"))
     if context.output_shape and tuple(output.shape[1:]) != context.output_shape:
         raise PluginError(
@@ -96,15 +97,6 @@ def _alike(arguments: tuple[Any, ...]) -> bool:
     return first.is_floating_point() and all(value.shape == first.shape and value.dtype == first.dtype for value in tensors)
 
 
-@contextmanager
-def shapes_must_fit(architecture: Architecture) -> Iterator[None]:
-    """Turn what a network's forward raises into a PluginError that names the architecture."""
-    try:
-        yield
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise PluginError(f"the architecture {write(architecture.network)} cannot be run: {error}") from error
-
-
 def build_recipe(train: PluginNode, registry: Registry) -> Recipe:
     """Build the training recipe; its optimizer and schedule are factories that are called without arguments."""
     return Recipe(**_Builder(registry).realised(parameters_of(Recipe, "train"), train))
@@ -134,6 +126,7 @@ class _Builder:
                 torch.manual_seed(derive(self.seed, "construct", kind, getattr(context[0], "index", 0) if context else 0))
             try:
                 built = info.cls(*context, **parameters)
+                refuse_incomplete(built, info)
                 if isinstance(built, Network):
                     built.initialisation.prepare(built)  # it may add parameters of its own, or refuse the network
                 return built

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.building import build_without_weights, shapes_must_fit
+from nas.building import build_without_weights
+from nas.faults import naming_the_fault
 from nas.plugin import Network, NetworkContext, Shortcut, Unit
 from nas.registry import Registry
 from nas.values.architecture import Architecture
@@ -34,7 +35,7 @@ def outline(architecture: Architecture, registry: Registry, context: NetworkCont
 
     for name, module in parts.items():
         module.register_forward_hook(note(name))
-    with shapes_must_fit(architecture), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with naming_the_fault(architecture, registry), torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.empty(1, *context.input_shape, device="meta"))
     operations = counter.get_flop_counts()
     root = type(network).__name__

@@ -13,7 +13,27 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import PluginError
-from nas.plugin import Activation, Block, Norm, Schedule, Shortcut, ShortcutContext, UnitContext, plugin
+from nas.plugin import (
+    Activation,
+    Block,
+    Factory,
+    Head,
+    HeadContext,
+    Initialisation,
+    LongSkip,
+    LongSkipContext,
+    Network,
+    NetworkContext,
+    Norm,
+    Schedule,
+    Shortcut,
+    ShortcutContext,
+    Stem,
+    StemContext,
+    UnitContext,
+    plugin,
+    use,
+)
 from nas.registry import PluginInfo, Registry, discover
 from nas.testing import BlockContract, ShortcutContract, check_plugin
 from nas.values.architecture import Value
@@ -244,6 +264,94 @@ class LosesAChannel(Norm):
         return x[:, 1:]
 
 
+class _PlainHead(Head):
+    """Averages and projects."""
+
+    def __init__(self, context: HeadContext) -> None:
+        super().__init__()
+        self.linear = nn.Linear(context.in_channels, context.num_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(x.mean(dim=(2, 3)))
+        return y
+
+
+@plugin("broken")
+class TakesAnything(_PlainHead):
+    """Swallows what it does not know."""
+
+    def __init__(self, context: HeadContext, **options: int) -> None:
+        super().__init__(context)
+
+
+@plugin("broken")
+class LooksAtItsValuesInTheHead(_PlainHead):
+    """Decides by what is in its input, which a graph cannot."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if x.sum() > 0 else -x)
+
+
+@plugin("broken")
+class AnswersTooMuch(_PlainHead):
+    """One output too many."""
+
+    def __init__(self, context: HeadContext) -> None:
+        super().__init__(HeadContext(context.in_channels, context.num_outputs + 1))
+
+
+@plugin("broken")
+class DrawsItsStem(Stem):
+    """Draws a buffer that no seed reaches."""
+
+    def __init__(self, context: StemContext) -> None:
+        super().__init__()
+        self.out_channels = context.width
+        self.conv = nn.Conv2d(context.in_channels, context.width, 3, padding=1)
+        self.register_buffer("noise", torch.tensor(random.random()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(x)
+        return y
+
+
+@plugin("broken")
+class ForgetsTheEncoder(LongSkip):
+    """Says that it connects and does not."""
+
+    def __init__(self, context: LongSkipContext) -> None:
+        super().__init__()
+        self.out_channels = context.decoder_channels
+
+    def forward(self, encoded: Tensor, decoded: Tensor) -> Tensor:
+        return decoded
+
+
+@plugin("broken")
+class StartsItsArmsApart(Network):
+    """What comes after the shortcut starts where the shortcut's own draws left off."""
+
+    num_layers = 2
+
+    def __init__(
+        self,
+        context: NetworkContext,
+        *,
+        shortcut: Factory[Shortcut] = use("identity"),
+        init: Factory[Initialisation] = use("as_built"),
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(context.input_shape[0], 8, 3, padding=1)
+        self.shortcut = shortcut(ShortcutContext(8, 16))
+        self.linear = nn.Linear(16, context.num_outputs)
+        self.initialisation = init()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        wide: Tensor = self.linear(self.shortcut.merge(self.shortcut(y, y), torch.cat((y, y), 1)).mean(dim=(2, 3)))
+        return wide
+
+
 @plugin("broken")
 class DividesByZeroAtTheEnd(Schedule):
     """Infinite at the last step."""
@@ -270,6 +378,12 @@ class DividesByZeroAtTheEnd(Schedule):
         (DropsTheBranch, "branch is there"),
         (MixesChannels, "activation is elementwise"),
         (LosesAChannel, "norm keeps the shape"),
+        (TakesAnything, "signature"),
+        (LooksAtItsValuesInTheHead, "export"),
+        (AnswersTooMuch, "output shape"),
+        (DrawsItsStem, "same seed same weights"),
+        (ForgetsTheEncoder, "long skip is there"),
+        (StartsItsArmsApart, "arms share their tensors"),
         (DividesByZeroAtTheEnd, "schedule is a finite factor"),
     ],
 )
@@ -277,7 +391,7 @@ def test_broken_plugin_fails_the_check_that_names_its_fault(broken: Any, check: 
     registry = Registry((*REGISTRY.plugins, PluginInfo(broken.kind, "broken", broken, __file__, "0")))
     results = check_plugin(registry, broken.kind, "broken")
     failed = {result.name for result in results if not result.passed}
-    assert check in failed
+    assert check in failed, failed
     assert all(result.detail for result in results if not result.passed)
 
 

@@ -15,6 +15,7 @@ from nas.testing.contracts import (
     DataContract,
     HeadContract,
     InitialisationContract,
+    LongSkipContract,
     NetworkContract,
     NormContract,
     OptimizerContract,
@@ -29,6 +30,6 @@ from nas.testing.subject import CheckResult, ContractError, Subject
 
 __all__ = [
     "ActivationContract", "AugmentationContract", "BlockContract", "CheckResult", "ContractError", "DataContract",
-    "HeadContract", "InitialisationContract", "NetworkContract", "NormContract", "OptimizerContract", "PluginContract",
-    "ProbeContract", "ScheduleContract", "ShortcutContract", "StemContract", "Subject", "check_plugin",
+    "HeadContract", "InitialisationContract", "LongSkipContract", "NetworkContract", "NormContract", "OptimizerContract",
+    "PluginContract", "ProbeContract", "ScheduleContract", "ShortcutContract", "StemContract", "Subject", "check_plugin",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import warnings
 from collections.abc import Callable
@@ -28,9 +29,16 @@ Build = Callable[[int], nn.Module]
 
 
 def check_signature(subject: Subject) -> None:
-    """Every parameter has a type that a space file can write, and a default of that type; the class has a docstring."""
-    if not (subject.info.cls.__doc__ or "").strip():
+    """The declared parameters are the constructor's own, each with a type and a default that fits; the class has a docstring."""
+    if not (vars(subject.info.cls).get("__doc__") or "").strip():
         broken("the class has no docstring, which is its help")
+    taken = inspect.signature(subject.info.cls).parameters.values()
+    names = tuple(p.name for p in taken if p.kind is inspect.Parameter.KEYWORD_ONLY)
+    declared = tuple(parameter.name for parameter in subject.info.parameters)
+    if names != declared:
+        broken(f"the class takes {', '.join(names) or 'no parameters'}, but a space file may set {', '.join(declared) or 'none'}")
+    if loose := [str(p) for p in taken if p.kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)]:
+        broken(f"the constructor takes {' and '.join(loose)}, of which no space file knows; name each parameter, with its type")
     for parameter in subject.info.parameters:
         if not parameter.required and not fits(parameter.default, parameter.type):
             broken(f"the default of '{parameter.name}' is {parameter.default!r}, which is not {parameter.type}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nas.registry import Registry, discover
-from nas.testing import network_checks, probe_checks, training_checks, unit_checks
+from nas.testing import network_checks, part_checks, probe_checks, training_checks, unit_checks
 from nas.testing.common_checks import check_signature
 from nas.testing.subject import CheckResult, ContractError, Subject
 from nas.values.architecture import Value
@@ -19,8 +19,9 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "network": network_checks.NETWORK,
     "block": unit_checks.BLOCK,
     "shortcut": unit_checks.SHORTCUT,
-    "stem": network_checks.STEM,
-    "head": network_checks.HEAD,
+    "stem": part_checks.STEM,
+    "head": part_checks.HEAD,
+    "long_skip": part_checks.LONG_SKIP,
     "norm": unit_checks.NORM,
     "activation": unit_checks.ACTIVATION,
     "initialisation": network_checks.INITIALISATION,
@@ -120,6 +121,12 @@ class HeadContract(PluginContract):
     """The contract of a head."""
 
     kind = "head"
+
+
+class LongSkipContract(PluginContract):
+    """The contract of a long skip."""
+
+    kind = "long_skip"
 
 
 class NormContract(PluginContract):

@@ -1,7 +1,8 @@
-"""Layer 5: what networks, stems, heads and initialisations have to keep."""
+"""Layer 5: what networks and initialisations have to keep."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 
 from nas.building import build, cost_of
 from nas.errors import NasError
-from nas.plugin import HeadContext, Initialisation, Network, NetworkContext, StemContext
+from nas.plugin import Initialisation, Network, NetworkContext
+from nas.registry.signature import kind_in
 from nas.testing import common_checks as common
 from nas.testing.subject import BATCH, RESOLUTION, ContractError, Subject, broken, completed, generator_for, kaiming, quiet_random
 from nas.values.architecture import Architecture, PluginNode
@@ -68,38 +70,29 @@ def check_network_export(subject: Subject) -> None:
     common.exports(lambda seed: _network(subject, context, seed), _inputs(context))
 
 
-def check_stem(subject: Subject) -> None:
-    """It gives the channels that it names, with and without norm and activation at its end."""
-    for activated in (True, False):
-        stem = subject.built(StemContext(in_channels=3, width=RESOLUTION, activated=activated))
-        x = torch.randn(BATCH, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-        y = stem(x)
-        if y.shape[0] != BATCH or stem.out_channels not in (y.shape[1], y.shape[-1]):
-            broken(f"it gives {tuple(y.shape)} where out_channels is {stem.out_channels}")
-        common.every_parameter_learns(stem, x)
-
-
-def check_head(subject: Subject) -> None:
-    """It gives (B, num_outputs, …) and every parameter learns."""
-    head = subject.built(HeadContext(RESOLUTION, NUM_OUTPUTS))
-    x = torch.randn(BATCH, RESOLUTION, 4, 4, generator=torch.Generator().manual_seed(0))
-    if head(x).shape[:2] != (BATCH, NUM_OUTPUTS):
-        broken(f"it gives {tuple(head(x).shape)} for {NUM_OUTPUTS} outputs")
-    common.every_parameter_learns(head, x)
+def check_arms_share_their_tensors(subject: Subject) -> None:
+    """Built from one seed with another shortcut, every tensor that both have starts equal, but those named as re-initialised."""
+    context = _context(subject)
+    for name in (p.name for p in subject.info.parameters if kind_in(p.type) == "shortcut"):
+        (first, reference), *others = _arms(subject, name, context)
+        for shortcut, network in others:
+            free = reference.initialisation.reinitialises(reference) | network.initialisation.reinitialises(network)
+            if paths := _unlike(reference, network, free):
+                broken(f"{', '.join(paths[:3])} start otherwise with {name} '{shortcut}' than with {first} on one seed")
 
 
 def check_initial_values_are_keyed(subject: Subject) -> None:
     """The values depend on seed and path alone: not on the global random state, a second call, or what else the network has."""
     first, second = _initialised(subject, "identity", 0), _initialised(subject, "identity", 0)
-    if not _same(first, second, frozenset()):
+    if not _same(first, second):
         broken("one seed gives two starts; draw each tensor from generator_for(its path)")
     before = torch.get_rng_state()
     _initialisation(subject).apply(first, generator_for(0))
     if not torch.equal(before, torch.get_rng_state()):
         broken("it draws from the global random state; draw each tensor from generator_for(its path)")
-    if not _same(first, second, frozenset()):
+    if not _same(first, second):
         broken("applied again, it gives other values; write the values, do not change those that are there")
-    if not _same(first, _initialised(subject, "scaled", 0), frozenset()):
+    if not _same(first, _initialised(subject, "scaled", 0)):
         broken("a tensor starts otherwise under another shortcut; draw each tensor from generator_for(its path)")
 
 
@@ -111,10 +104,8 @@ def check_reinitialised_tensors_are_named(subject: Subject) -> None:
     unknown = named - {path for path, _ in network.named_parameters()}
     if unknown:
         broken(f"reinitialises names {', '.join(sorted(unknown))}, which the network does not have")
-    if not _same(network, reference, named):
-        own, other = dict(network.named_parameters()), dict(reference.named_parameters())
-        paths = [p for p in own.keys() & other.keys() if p not in named and not torch.equal(own[p], other[p])]
-        broken(f"{', '.join(sorted(paths)[:3])} … start otherwise than under kaiming, and `reinitialises` does not name them")
+    if paths := _unlike(network, reference, named):
+        broken(f"{', '.join(paths[:3])} … start otherwise than under kaiming, and `reinitialises` does not name them")
 
 
 def check_initialised_network_learns(subject: Subject) -> None:
@@ -151,6 +142,16 @@ def _network(subject: Subject, context: NetworkContext, seed: int = 0) -> Networ
     return build(_architecture(subject), subject.registry, context, seed=seed)
 
 
+def _arms(subject: Subject, name: str, context: NetworkContext) -> Iterator[tuple[str, Network]]:
+    """Yield the network with its default for the parameter `name`, and with each other of four shortcuts that it takes."""
+    yield "its default", _network(subject, context)
+    for shortcut in ("none", "identity", "projection", "scaled"):
+        try:
+            yield shortcut, _network(subject.with_parameters(**{name: PluginNode(shortcut)}), context)
+        except NasError:  # a block may run with some shortcuts only
+            continue
+
+
 def _inputs(context: NetworkContext) -> Tensor:
     return torch.randn(BATCH, *context.input_shape, generator=torch.Generator().manual_seed(0))
 
@@ -185,16 +186,19 @@ def _small(shortcut: str, norm: str) -> PluginNode:
     ))  # fmt: skip
 
 
-def _same(first: nn.Module, second: nn.Module, but_for: frozenset[str]) -> bool:
+def _unlike(first: nn.Module, second: nn.Module, but_for: frozenset[str]) -> tuple[str, ...]:
+    """Return the paths of the parameters that both have in one shape, and that differ."""
     one, other = dict(first.named_parameters()), dict(second.named_parameters())
-    shared = (one.keys() & other.keys()) - but_for
-    return all(torch.equal(one[path], other[path]) for path in shared if one[path].shape == other[path].shape)
+    shared = sorted((one.keys() & other.keys()) - but_for)
+    return tuple(path for path in shared if one[path].shape == other[path].shape and not torch.equal(one[path], other[path]))
+
+
+def _same(first: nn.Module, second: nn.Module) -> bool:
+    return not _unlike(first, second, frozenset())
 
 
 NETWORK = (
     check_network_gives_its_outputs, check_network_gradients_reach_every_parameter, check_network_same_seed_same_weights,
-    check_network_state_dict, check_network_deepcopy, check_network_export,
+    check_network_state_dict, check_network_deepcopy, check_network_export, check_arms_share_their_tensors,
 )  # fmt: skip
-STEM = (check_stem,)
-HEAD = (check_head,)
 INITIALISATION = (check_initial_values_are_keyed, check_reinitialised_tensors_are_named, check_initialised_network_learns)

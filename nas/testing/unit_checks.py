@@ -195,6 +195,6 @@ NORM = (
     check_same_seed_same_weights, check_state_dict, check_deepcopy, check_export,
 )  # fmt: skip
 ACTIVATION = (
-    check_activation_is_elementwise, check_output_shape, check_every_option, check_gradients_reach_every_parameter, check_deepcopy,
-    check_export,
+    check_activation_is_elementwise, check_output_shape, check_every_option, check_gradients_reach_every_parameter,
+    check_same_seed_same_weights, check_state_dict, check_deepcopy, check_export,
 )  # fmt: skip

@@ -1,0 +1,84 @@
+"""Layer 3: which plugin is at fault where a network raises, and what a plugin forgot to set."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from nas.errors import NasError, PluginError
+from nas.plugin import BASES, Shortcut, Unit
+from nas.registry import PluginInfo, Registry
+from nas.values.architecture import Architecture, write
+
+SET_LATER = ("unit_channels",)
+"""Attributes that a base names and that something else than the plugin's constructor sets."""
+
+
+@contextmanager
+def naming_the_fault(architecture: Architecture, registry: Registry, done: str = "run") -> Iterator[None]:
+    """Turn whatever a network's parts raise into a PluginError that names the plugin, its file and the architecture.
+
+    `done` is what cannot be done: "run", "initialised".
+    """
+    try:
+        yield
+    except NasError:
+        raise
+    except Exception as error:  # plugins are somebody's code, and raise what they like
+        fault = _fault(error.__traceback__, registry)
+        told = f"{type(error).__name__} in {fault}: {error}" if fault else f"{type(error).__name__}: {error}"
+        raise PluginError(f"the architecture {write(architecture.network)} cannot be {done}: {told}") from error
+
+
+def refuse_incomplete(built: object, info: PluginInfo) -> None:
+    """Raise PluginError for a plugin whose constructor did not set what its base promises, such as a block's `out_channels`."""
+    base = next((base for base in BASES if isinstance(built, base)), object)
+    missing = [name for name in _promised(base) if not hasattr(built, name)]
+    if missing:
+        names = " and ".join(f"`self.{name}`" for name in missing)
+        raise PluginError(
+            f"{info.kind} '{info.name}' ({info.file}) does not set {names}; set it in the constructor, "
+            f"nas.plugin.{base.__name__} says to what"
+        )
+
+
+@cache
+def _promised(base: type) -> tuple[str, ...]:
+    """Return the attributes that a base declares without a value."""
+    return tuple(name for name in inspect.get_annotations(base) if name not in vars(base) and name not in SET_LATER)
+
+
+def _fault(trace: TracebackType | None, registry: Registry) -> str:
+    """Name the innermost plugin that a traceback goes through, with its line; block and shortcut of a unit where neither raised."""
+    lines: dict[Path, int] = {}
+    frames = [(frame, line, frame.f_locals.get("self")) for frame, line in traceback.walk_tb(trace)][::-1]
+    for i, (frame, line, owner) in enumerate(frames):
+        if isinstance(owner, Shortcut) and frame.f_code.co_name == "merge":
+            continue  # what it is given to merge may be the block's mistake
+        lines.setdefault(_file(frame), line)
+        parts = (owner.block, owner.shortcut) if isinstance(owner, Unit) else (owner,)
+        if infos := [info for part in parts if (info := _info_of(type(part), registry))]:
+            for outer, number, other in frames[i:]:
+                if other is owner:  # the frame itself may be torch's, called by the plugin on itself
+                    lines.setdefault(_file(outer), number)
+            own = [info for info in infos if Path(info.file) in lines][:1]
+            return " with ".join(f"{info.kind} '{info.name}' ({_place(Path(info.file), lines)})" for info in own or infos)
+    return ""
+
+
+def _file(frame: FrameType) -> Path:
+    return Path(frame.f_code.co_filename).resolve()
+
+
+def _place(file: Path, lines: Mapping[Path, int]) -> str:
+    return f"{file}:{lines[file]}" if file in lines else str(file)
+
+
+def _info_of(cls: type, registry: Registry) -> PluginInfo | None:
+    kind, name = getattr(cls, "kind", ""), getattr(cls, "plugin_name", "")
+    return registry.find(kind, name) if name in registry.names(kind) else None
