@@ -187,10 +187,15 @@ def _small(shortcut: str, norm: str) -> PluginNode:
 
 
 def _unlike(first: nn.Module, second: nn.Module, but_for: frozenset[str]) -> tuple[str, ...]:
-    """Return the paths of the parameters that both have in one shape, and that differ."""
+    """Return the paths of the parameters that both have, in layers of one shape, and that differ.
+
+    Of a layer that reads more channels in one of the two, the bias may start otherwise too: its range follows the weight's.
+    """
     one, other = dict(first.named_parameters()), dict(second.named_parameters())
-    shared = sorted((one.keys() & other.keys()) - but_for)
-    return tuple(path for path in shared if one[path].shape == other[path].shape and not torch.equal(one[path], other[path]))
+    shared = sorted(one.keys() & other.keys())
+    reshaped = {path.rpartition(".")[0] for path in shared if one[path].shape != other[path].shape}
+    same = (path for path in shared if path not in but_for and path.rpartition(".")[0] not in reshaped)
+    return tuple(path for path in same if not torch.equal(one[path], other[path]))
 
 
 def _same(first: nn.Module, second: nn.Module) -> bool:
