@@ -10,6 +10,7 @@ from typing import Any, Union
 
 from nas.authoring.facts import as_yaml, of_kind
 from nas.errors import PluginError, nearest
+from nas.plugin import DataSet
 from nas.registry import Parameter, PluginInfo, Registry
 from nas.registry.signature import ListType, NothingType, OneOf, ParameterType, PluginType, ScalarType, kind_in, members_of
 from nas.space.schema import schema_of
@@ -39,7 +40,9 @@ def example_space(info: PluginInfo, registry: Registry) -> str:
     for outer in reversed(range(len(place))):
         tree = _around(place[outer], tree, place[outer + 1 :], registry)
     assert isinstance(tree, dict), "a place begins with a section"
-    return "\n".join(_lines({**tree, "architecture": tree.get("architecture", _usual("network", registry))}, "")) + "\n"
+    rest: dict[str, Tree] = {} if "architecture" in tree else {"architecture": _usual("network", registry)}
+    beside = _data_for(info.name, registry) if info.kind == "task" else {}
+    return "\n".join(_lines({**tree, **beside, **rest}, "")) + "\n"
 
 
 def place_of(kind: str, registry: Registry) -> tuple[Step, ...]:
@@ -65,6 +68,13 @@ def place_of(kind: str, registry: Registry) -> tuple[Step, ...]:
                     further = (length + 1, unusual + (info.name not in USUAL), next(order), (*place, *step), inner)
                     heapq.heappush(waiting, further)
     raise PluginError(f"no place in a space file admits a plugin of the kind '{kind}'{nearest(kind, registry.kinds())}")
+
+
+def _data_for(task: str, registry: Registry) -> dict[str, Tree]:
+    """Return a data set that a task can be set for, the sizes of one where none is there."""
+    serving = (info for info in of_kind(registry, "data") if issubclass(info.cls, DataSet) and task in info.cls.tasks)
+    found = next((info for info in serving if not any(p.required for p in info.parameters)), None)
+    return {"data": found.name} if found else {"input": {"shape": "[3, 32, 32]", "classes": "10"}}
 
 
 def _sections(registry: Registry) -> Iterator[tuple[tuple[Step, ...], str]]:
