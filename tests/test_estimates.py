@@ -11,7 +11,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from nas.errors import UserError
-from nas.measuring.capacity import capacity_contrasts, matched_width
+from nas.measuring.capacity import matched_width
 from nas.measuring.estimates import estimate
 from nas.measuring.power import detectable, power_of, replicates_needed
 from nas.measuring.statistics import (
@@ -514,19 +514,21 @@ def test_the_matched_width_is_the_nearest_integer_and_shows_what_is_left():
         matched_width(10, cost=cost, low=8, high=200)
 
 
-def test_the_three_contrasts_compare_one_arm_with_each_reference():
-    results = twins([0.02, 0.03, 0.025, 0.02, 0.04, 0.03])
-    results += [Result(k, "none, wider", (), 0.915) for k in range(6)]
-    found = capacity_contrasts(
-        results,
-        level="identity",
-        references={"total": "none", "parameter-matched": "none, wider"},
-        factor="shortcut",
-        smallest_effect=0.01,
-    )
-    assert found["total"].overall[0].mean == pytest.approx(0.0275)
-    assert found["parameter-matched"].overall[0].mean == pytest.approx(0.0125)
-    assert found["parameter-matched"].reference == "none, wider"
+def test_arms_with_a_reference_each_are_one_holm_family():
+    results = [
+        Result(k, level, (), value + 0.003 * ((k * shift) % 4))
+        for k in range(8)
+        for level, value, shift in (("a", 0.92, 3), ("b", 0.95, 1), ("wide a", 0.915, 2), ("wide b", 0.93, 3))
+    ]
+    how = {"factor": "shortcut", "smallest_effect": 0.001, "reference": "none"}
+    both = estimate(results, references={"a": "wide a", "b": "wide b"}, **how)
+    alone = estimate([r for r in results if r.level in ("a", "wide a")], references={"a": "wide a"}, **how)
+    assert both.levels == ("a", "b")
+    assert both.overall[0].mean == pytest.approx(np.mean([r.value for r in results if r.level == "a"]) - np.mean(
+        [r.value for r in results if r.level == "wide a"]))  # fmt: skip
+    assert (both.overall[0].mean, both.overall[0].p) == (alone.overall[0].mean, alone.overall[0].p)
+    assert [e.p_holm for e in both.overall] == list(holm([e.p for e in both.overall]))
+    assert both.overall[0].p_holm > alone.overall[0].p_holm
 
 
 # --- the table of raw replicates --------------------------------------------------------------------------------------

@@ -122,6 +122,18 @@ REFUSED = [
         "factor: $shortcut\nreference: none\nlooks: [5, 10]",
         "3: measure.looks: must be [10, 20], the one schedule whose error rates are known (0.0052 at 10 and 0.0471 at 20), got [5, 10]",
     ),
+    (
+        "factor: $shortcut\nreference: none\nmatch: [parameters, weights]",
+        "3: measure.match.1: must be parameters | macs, got 'weights'; choose from: macs, parameters",
+    ),
+    (
+        "factor: $shortcut\nreference: none\nmatch: [macs, macs]",
+        "3: measure.match: must name parameters or macs, each once, got a list of 2",
+    ),
+    (
+        "factor: $widths\nreference: 4-8\nmatch: [macs]",
+        "3: measure.match: matches by widening the reference, and the factor, $widths, is a width",
+    ),
     ("factor: $shortcut\nreference: none\nlooks: 10", "3: measure.looks: must be list of int >= 1, got '10'; write a list: [10]"),
     (
         "factor: $shortcut\nreference: none\nlooks: [10, 20]\nreplicates: 15",

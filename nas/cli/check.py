@@ -76,10 +76,13 @@ def _violation(seen: Preview) -> str:
 
 
 def _measurement(seen: Preview) -> list[str]:
-    cells = seen.planned_measure // (seen.replicates or 1) // seen.arms
-    design = f"{_count(seen.replicates, 'replicate')} × {seen.arms} arms" + (f" × {cells} cells of `by`" if cells > 1 else "")
+    cells = seen.planned_measure // (seen.replicates or 1) // (seen.arms + len(seen.matched))
+    arms = f"({seen.arms} arms + {_count(len(seen.matched), 'matched reference')})" if seen.matched else f"{seen.arms} arms"
+    design = f"{_count(seen.replicates, 'replicate')} × {arms}" + (f" × {cells} cells of `by`" if cells > 1 else "")
     most = "at most " if seen.looks else ""
     lines = [f"The measurement trains {most}{seen.planned_measure:,}: {design}."]
+    if seen.matched:
+        lines.append(f"Wider references of equal cost: {'; '.join(seen.matched)}.")
     if seen.looks:
         looks = " and at ".join(map(str, seen.looks))
         lines.append(f"It is looked at with {looks} replicates, each time at its own error rate, and ends after the look that decides.")

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
 from nas.cli.options import json_option, mode_option, plugins_option, print_json, space_argument, storage_option, store_option
 from nas.cli.progress import progress
+
+if TYPE_CHECKING:
+    from nas.report.words import Unit
+    from nas.values.effects import Effects
 
 
 @click.command("search")
@@ -71,6 +76,21 @@ def summary(result: object) -> dict[str, object]:
     }  # fmt: skip
 
 
+def show_contrasts(effects: Effects, unit: Unit, console: Console) -> None:
+    """Print the contrasts with references of equal cost, where there are any."""
+    from nas.report.contrasts import text_table
+
+    table = text_table(effects, unit)
+    if table is None:
+        return
+    console.print()
+    console.print(table)
+    for contrast in effects.contrasts:
+        console.print(f"{contrast.effects.estimand}: {contrast.effects.sentence}", style="bold", markup=False, highlight=False)
+        for line in contrast.effects.notes:
+            console.print(f"- {line}", style="dim", markup=False, highlight=False)
+
+
 def show_result(result: object, console: Console) -> None:
     """Print the tables, the verdict and where to look next."""
     from nas.report.ablation import remarks, text_table
@@ -93,6 +113,7 @@ def show_result(result: object, console: Console) -> None:
         metric = result.record.plan.metric if result.record.plan else result.record.objective
         console.print(effects_table(result.effects, unit=Unit.of(metric)))
         console.print(verdict_text(result.effects, unit=Unit.of(metric)))
+        show_contrasts(result.effects, Unit.of(metric), console)
     elif result.record.plan is None:
         console.print(
             "What the trials show about a factor is exploratory: the sampler visits what works. "

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from nas.errors import UserError
+from nas.measuring.capacity import matched_configuration
 from nas.sampling import Sample, fixing, keyed_draw, sample
 from nas.space import Space
 from nas.space.sections import MeasureOptions
 from nas.values.architecture import Configuration, key_of
-from nas.values.domains import Scalar
-from nas.values.records import Cell, MeasurePlan, Phase
+from nas.values.domains import Scalar, written
+from nas.values.outcome import Cost
+from nas.values.records import Cell, MatchedReference, MeasurePlan, Phase
 from nas.values.seeds import derive
 
 MAX_REDRAWS = 200
 Fits = Callable[[Configuration], bool]
+CostOf = Callable[[Configuration], Cost]
+_NAMES = {"parameters": "parameters", "macs": "MACs"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class PlannedTraining:
     cell: Cell
     sample: Sample
     seed: int
+    widths: tuple[int, ...] = ()
+    """Of a matched reference: the widths that its network is trained with, in place of those decided."""
 
     @property
     def slot(self) -> str:
@@ -69,6 +75,26 @@ class Twins:
     options: MeasureOptions
     stage: int = 0
     """With planned looks, the look that is trained for now, as a number of replicates; the first one for 0."""
+    matched: tuple[MatchedReference, ...] = ()
+    cost: CostOf | None = field(default=None, compare=False, repr=False)
+    """What a configuration costs; needed where references are to be matched."""
+
+    @classmethod
+    def of(cls, space: Space, options: MeasureOptions, *, fits: Fits, cost: CostOf) -> Twins:
+        """Return the design, with a matched reference for each arm that costs more than the reference in a cell of replicate 0.
+
+        Raises UserError where constraints refuse every draw, or the network has no width.
+        """
+        if not options.match:
+            return cls(options)
+        planned = {(p.cell.level, p.cell.by): cost(p.sample.configuration) for p in plan_replicate(space, options, 0, fits)}
+        matched = tuple(
+            MatchedReference(level, quantity, f"{written(options.reference)} with the {_NAMES[quantity]} of {written(level)}")
+            for quantity in options.match
+            for level in options.levels
+            if any(getattr(planned[level, by], quantity) > getattr(planned[options.reference, by], quantity) for _, by in planned)
+        )
+        return cls(options, matched=matched, cost=cost)
 
     @property
     def phase(self) -> Phase:
@@ -101,18 +127,35 @@ class Twins:
         """What is compared with what."""
         o = self.options
         return MeasurePlan(
-            o.factor, o.reference, o.levels, o.by, self.replicates, o.smallest_effect, o.metric, o.direction, looks=o.looks
+            o.factor, o.reference, o.levels, o.by, self.replicates, o.smallest_effect, o.metric, o.direction, looks=o.looks,
+            match=o.match, matched=self.matched,
         )  # fmt: skip
 
     @property
     def num_trainings(self) -> int:
-        """Replicates x arms x values of `by`."""
-        return self.replicates * len(self.options.arms) * math.prod(len(values) for _, values in self.options.by)
+        """Replicates x arms, matched references among them, x values of `by`."""
+        return self.replicates * len(self.plan.trained_levels) * math.prod(len(values) for _, values in self.options.by)
 
     def trainings(self, space: Space, fits: Fits) -> Iterator[PlannedTraining]:
         """Yield the trainings, replicate by replicate. Raises UserError where constraints refuse every draw."""
         for replicate in range(self.replicates):
-            yield from plan_replicate(space, self.options, replicate, fits)
+            planned = plan_replicate(space, self.options, replicate, fits)
+            yield from planned
+            yield from self._widened(planned)
+
+    def _widened(self, planned: Sequence[PlannedTraining]) -> Iterator[PlannedTraining]:
+        """Yield the matched references of one replicate: twins of the rest, with the widths that cost what the arm does."""
+        cells, of = {(p.cell.level, p.cell.by): p for p in planned}, self.cost
+        assert of is not None or not self.matched, "a design with matched references has what they are matched by"
+        for matched, own in itertools.product(self.matched, [p for p in planned if p.cell.level == self.options.reference]):
+            arm, quantity = cells[matched.level, own.cell.by].sample.configuration, matched.quantity
+
+            def count(configuration: Configuration, quantity: str = quantity) -> int:
+                return int(getattr(of(configuration), quantity)) if of else 0
+
+            found = matched_configuration(own.sample.configuration, count(arm), cost=count)
+            decided = replace(own.sample, configuration=found.configuration)
+            yield replace(own, cell=replace(own.cell, level=matched.label), sample=decided, widths=found.widths)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the number of replicates, which a mode may set, and the look that is trained for; all else stands in the text."""

@@ -19,7 +19,7 @@ from nas.measuring.statistics import Floats
 from nas.measuring.trainings import At, Trainings, arrange, complete_replicates
 from nas.measuring.verdicts import NO_VERDICT, UNMEASURED, is_undetermined
 from nas.values.domains import Scalar
-from nas.values.effects import LOOKS, Effects, Look, Result
+from nas.values.effects import EFFECT, LOOKS, Effects, Look, Result
 
 
 def estimate(
@@ -37,6 +37,7 @@ def estimate(
     from_search: bool = False,
     unit: str = "points",
     references: Mapping[Scalar, Scalar] | None = None,
+    estimand: str = EFFECT,
 ) -> Effects:
     """Estimate what each level of `factor` is worth against `reference`.
 
@@ -55,6 +56,7 @@ def estimate(
         unit: what the sentence counts in: `points` are hundredths; any other name takes figures as they are.
         references: the level that each arm is compared with, where that is not `reference` for all of them; `reference` is
             then what they have in common, for the sentence. All of them stay one family.
+        estimand: what the figures are called, where they are not the plain effect at a fixed budget.
 
     Returns:
         The effects, a pure function of the results: their order changes nothing.
@@ -67,7 +69,7 @@ def estimate(
     asked = _Question(
         factor=factor, reference=reference, by=tuple(by), smallest_effect=smallest_effect,
         levels=None if levels is None else tuple(levels), weights=weights, maximize=maximize, scope=scope,
-        planned_looks=planned_looks, from_search=from_search, unit=unit, references=references,
+        planned_looks=planned_looks, from_search=from_search, unit=unit, references=references, estimand=estimand,
     )  # fmt: skip
     if planned_looks and not from_search:
         return _at_looks(asked, results)
@@ -90,6 +92,7 @@ class _Question:
     from_search: bool
     unit: str
     references: Mapping[Scalar, Scalar] | None
+    estimand: str
 
     @property
     def sign(self) -> float:
@@ -149,6 +152,7 @@ def _answer(asked: _Question, results: Sequence[Result], *, looks: tuple[Look, .
         unit=asked.unit,
         look=looks[-1] if looks and not interim else None,
         interim=interim,
+        estimand=asked.estimand,
     )
     told = [
         line
@@ -180,6 +184,7 @@ def _answer(asked: _Question, results: Sequence[Result], *, looks: tuple[Look, .
         notes=tuple(dict.fromkeys(told)),
         looks=looks,
         interim=interim,
+        estimand=asked.estimand,
     )
 
 

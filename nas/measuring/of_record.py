@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from nas.measuring.ablation import tell_ablation
+from nas.measuring.capacity import MISMATCH_ALLOWED
 from nas.measuring.estimates import estimate
-from nas.values.effects import Effects, Result
-from nas.values.records import StudyRecord
+from nas.values.domains import Scalar, written
+from nas.values.effects import MATCHED, Contrast, Effects, Mismatch, Result
+from nas.values.records import MeasurePlan, StudyRecord
 
 
 def results_of(record: StudyRecord) -> tuple[Result, ...]:
@@ -38,19 +41,10 @@ def effects_of(record: StudyRecord) -> Effects | None:
     plan, results = record.plan, results_of(record)
     if plan is None or not any(r.value is not None and r.level == plan.reference for r in results):
         return None
-    unit = "points" if record.metric(plan.metric).is_share else ""
-    effects = estimate(
-        results,
-        factor=plan.factor,
-        reference=plan.reference,
-        levels=plan.levels,
-        by=tuple(path for path, _ in plan.by),
-        smallest_effect=plan.smallest_effect,
-        maximize=plan.direction == "maximize",
-        unit=unit,
-        scope=str(record.data.get("name", "")),
-        planned_looks=bool(plan.looks),
-    )
+    matched = {m.label for m in plan.matched}
+    effects = _estimated(record, plan, [r for r in results if r.level not in matched], levels=plan.levels)
+    contrasts = tuple(_contrasts(record, plan, results))
+    effects = replace(effects, contrasts=contrasts, notes=(*effects.notes, *_unmatched(plan)))
     if plan.looks_changed_after:
         done = "planned" if plan.looks else "taken back"
         late = (
@@ -60,4 +54,66 @@ def effects_of(record: StudyRecord) -> Effects | None:
         effects = replace(effects, notes=(late, *effects.notes))
     if not record.changes:
         return effects
-    return replace(effects, sentence=tell_ablation(effects, record.changes, scope=str(record.data.get("name", "")), unit=unit))
+    return replace(
+        effects, sentence=tell_ablation(effects, record.changes, scope=str(record.data.get("name", "")), unit=unit_of(record, plan))
+    )
+
+
+def unit_of(record: StudyRecord, plan: MeasurePlan) -> str:
+    """Return `points` where the measured metric is a share, else ''."""
+    return "points" if record.metric(plan.metric).is_share else ""
+
+
+def _estimated(record: StudyRecord, plan: MeasurePlan, results: Sequence[Result], **how: Any) -> Effects:
+    return estimate(
+        results,
+        factor=plan.factor,
+        reference=plan.reference,
+        by=tuple(path for path, _ in plan.by),
+        smallest_effect=plan.smallest_effect,
+        maximize=plan.direction == "maximize",
+        unit=unit_of(record, plan),
+        scope=str(record.data.get("name", "")),
+        planned_looks=bool(plan.looks),
+        **how,
+    )
+
+
+def _contrasts(record: StudyRecord, plan: MeasurePlan, results: Sequence[Result]) -> Iterator[Contrast]:
+    """Yield, for each quantity, the arms against the references that were widened to it: one family each."""
+    there = {result.level for result in results if result.value is not None}
+    for quantity in plan.match:
+        references = {m.level: m.label for m in plan.matched if m.quantity == quantity and {m.label, m.level} <= there}
+        if references:
+            effects = _estimated(record, plan, results, references=references, estimand=MATCHED[quantity])
+            mismatches = tuple(_mismatch(results, level, label, quantity) for level, label in references.items())
+            notes = tuple(_told(found, quantity) for found in mismatches)
+            yield Contrast(quantity, replace(effects, notes=(*notes, *effects.notes)), mismatches)
+
+
+def _mismatch(results: Sequence[Result], level: Scalar, label: str, quantity: str) -> Mismatch:
+    costs = {(r.level, r.replicate, r.by): getattr(r, quantity) for r in results if getattr(r, quantity)}
+    shares = [
+        (count - costs[level, replicate, by]) / costs[level, replicate, by]
+        for (own, replicate, by), count in costs.items()
+        if own == label and (level, replicate, by) in costs
+    ]
+    worst = max(shares, key=abs, default=0.0)
+    return Mismatch(level, worst, abs(worst) <= MISMATCH_ALLOWED)
+
+
+def _told(found: Mismatch, quantity: str) -> str:
+    name = "MACs" if quantity == "macs" else quantity
+    size = f"{abs(found.worst):.2%} {'more' if found.worst > 0 else 'fewer'} {name}" if found.worst else f"the same {name}"
+    most = "at most " if found.worst else ""
+    less = "" if found.close else f"; over {MISMATCH_ALLOWED:.0%}: whole widths come no nearer"
+    return f"The wider reference of {written(found.level)} has {most}{size}{less}."
+
+
+def _unmatched(plan: MeasurePlan) -> Iterator[str]:
+    """Say which arms have no wider reference, since they cost no more than the reference does."""
+    for quantity in plan.match:
+        matched = {m.level for m in plan.matched if m.quantity == quantity}
+        if free := [written(level) for level in plan.levels if level not in matched]:
+            name = "MACs" if quantity == "macs" else quantity
+            yield f"No more {name} than the reference, so the effect stands as it is: {', '.join(free)}."

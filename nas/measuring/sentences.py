@@ -18,13 +18,14 @@ from nas.measuring.verdicts import (
     is_undetermined,
 )
 from nas.values.domains import Scalar, written
-from nas.values.effects import Estimate, Interval, Look
+from nas.values.effects import EFFECT, MATCHED, Estimate, Interval, Look
 
 MINUS = "\N{MINUS SIGN}"
 UNNAMED = "level"
 """The factor's name where a table of results gives it none: what its column is called."""
 
 TODAY = " at today's mean and spread"
+_MATCHED_BY = {MATCHED["parameters"]: "parameters", MATCHED["macs"]: "MACs"}
 _ABSENT_LEVELS = ("none", "off", "no", "false")
 
 
@@ -47,6 +48,7 @@ class Telling:
     """The planned look that the figures were read at."""
     interim: bool = False
     """Whether looks are planned and the figures belong to none of them."""
+    estimand: str = EFFECT
 
     @property
     def noun(self) -> str:
@@ -197,11 +199,13 @@ def _named(telling: Telling, level: Scalar) -> str:
 
 def _estimand(telling: Telling, with_interval: str = "") -> str:
     look = f", read at the planned look at {telling.look.replicates} replicates (alpha {telling.look.alpha})" if telling.look else ""
-    return _measured(telling, with_interval) + look
+    name = "" if telling.estimand == EFFECT else f"the {telling.estimand}: "
+    return name + _measured(telling, with_interval) + look
 
 
 def _measured(telling: Telling, with_interval: str) -> str:
-    how = f"the mean paired difference{with_interval} at an equal, fixed training budget"
+    other = f" from the reference widened to an equal number of {matched}" if (matched := _MATCHED_BY.get(telling.estimand)) else ""
+    how = f"the mean paired difference{other}{with_interval} at an equal, fixed training budget"
     if telling.from_search:
         how = "the mean difference of a search's own trials"
     if len(telling.at) == 1:

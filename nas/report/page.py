@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nas.report import ablation, effect_charts, search_charts, tables
+from nas.report import ablation, contrasts, effect_charts, search_charts, tables
 from nas.report.reading import STATES, factors_of, levels_of, names_of, score_of, states
 from nas.report.scene import Scene
 from nas.report.timeline import timeline
@@ -179,6 +179,8 @@ def _measured(scene: Scene) -> Mapping[str, Any]:
         "by_depth": effect_charts.effect_by_depth(scene) if scene.effects.at_each and not scene.record.changes else None,
         "table": tables.effects_table(scene),
         "details": tables.details_table(scene),
+        "contrasts": contrasts.page_table(scene.effects, scene.unit),
+        "contrast_sentences": tuple((c.effects.estimand, c.effects.sentence, c.effects.notes) for c in scene.effects.contrasts),
         "forest": effect_charts.forest(scene) if seen else None,
         "curves": None if scene.record.changes else effect_charts.paired_curves(scene),
         "slopes": _slope_words(scene),
@@ -255,6 +257,8 @@ def _reproduce(record: StudyRecord, scene: Scene | None) -> Mapping[str, str]:
     if scene:
         reference, size = level_text(scene.effects.reference), f"{scene.effects.smallest_effect:g}"
         again = f"nas effects {RAW_NAME} --reference {reference} --smallest-effect {size}"
+        if scene.effects.contrasts:  # the matched references stand in the same file, and are no arms of this effect
+            again += "".join(f" --levels '{level_text(level)}'" for level in scene.effects.levels)
         again += " --planned-looks" if record.plan and record.plan.looks else ""
     command = f"nas ablate {record.title}" if record.changes else f"nas search {record.space_file}"
     return {"commit": commit, "command": command, "again": again}

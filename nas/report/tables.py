@@ -225,4 +225,4 @@ def _planned(record: StudyRecord) -> int:
     depths = 1
     for _, values in record.plan.by:
         depths *= len(values)
-    return record.plan.replicates * depths * (1 + len(record.plan.levels))
+    return record.plan.replicates * depths * len(record.plan.trained_levels)

@@ -15,13 +15,13 @@ from nas.space.sections import MeasureOptions
 from nas.space.task_section import figures_of, read_metric
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe
 from nas.values.domains import Choices, Scalar, written
-from nas.values.effects import LOOKS
+from nas.values.effects import LOOKS, MATCHED
 from nas.values.metrics import Direction
 
 if TYPE_CHECKING:
     from nas.space.space import Space
 
-KEYS = ("factor", "reference", "levels", "by", "hold", "replicates", "smallest_effect", "metric", "direction", "looks")
+KEYS = ("factor", "reference", "levels", "by", "hold", "replicates", "smallest_effect", "metric", "direction", "looks", "match")
 MAX_CELLS = 1000
 
 
@@ -44,6 +44,7 @@ def read_measure(parser: Parser, space: Space, tree: MappingTree) -> MeasureOpti
         metric=reader.metric(),
         direction=reader.direction(),
         looks=reader.looks(),
+        match=reader.match(factor),
     )
     reader.refuse_effect(options)
     reader.refuse_two_roles(options)
@@ -162,6 +163,17 @@ class _Reader:
             message = f"must be {[at for at, _ in LOOKS]}, the one schedule whose error rates are known ({rates}), got {list(looks)}"
             raise self.parser.fail(message, given, "measure.looks")
         return looks
+
+    def match(self, factor: str) -> tuple[str, ...]:
+        given = self.tree.get("match")
+        if given is None:
+            return ()
+        quantities: tuple[str, ...] = self.parser.constant(given, ListType(OneOf(tuple(MATCHED))), "measure.match")
+        if not quantities or len(set(quantities)) < len(quantities):
+            raise self.parser.fail(f"must name {' or '.join(MATCHED)}, each once, got {describe(given)}", given, "measure.match")
+        if factor.rpartition(".")[2] in ("width", "widths"):
+            raise self.parser.fail(f"matches by widening the reference, and the factor, {factor}, is a width", given, "measure.match")
+        return quantities
 
     def replicates(self) -> int:
         looks, given = self.looks(), self.tree.get("replicates")

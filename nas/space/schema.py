@@ -11,7 +11,7 @@ from nas.registry.signature import ListType, OneOf, Parameter, ParameterType, Pl
 from nas.space.sections import QUANTITIES, InputOptions, SearchOptions
 from nas.space.task_section import figures_of, metrics_of
 from nas.values.architecture import PluginNode
-from nas.values.effects import LOOKS
+from nas.values.effects import LOOKS, MATCHED
 from nas.values.metrics import Direction
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -141,6 +141,7 @@ def _measure(registry: Registry) -> dict[str, Any]:
             "smallest_effect": {"type": "number", "minimum": 0, "description": "In the metric's own size; of a share, 0.01 is one point."},
             "metric": {"enum": sorted(metrics)},
             "direction": {"enum": list(get_args(Direction)), "description": "Which way a probe's figure is better."},
+            "match": {"type": "array", "items": {"enum": list(MATCHED)}, "description": "Train wider references of equal cost too."},
             "looks": {
                 "const": [at for at, _ in LOOKS],
                 "description": "Read it at these numbers of replicates, and end where that decides.",

@@ -63,7 +63,7 @@ class MeasureOptions:
     `smallest_effect` is the smallest effect of interest, a fraction (METHOD: declared, never taken from the data).
     `metric` may be a figure of one of the probes, `PROBE.FIGURE`; `direction` then says which way is better.
     `looks` are the numbers of replicates at which the measurement is read, and ended where that decides it; `replicates` is
-    the last of them then.
+    the last of them then. `match` are the quantities in which a wider reference is trained for each arm that costs more.
     """
 
     factor: str
@@ -74,9 +74,10 @@ class MeasureOptions:
     replicates: int = 10
     smallest_effect: float = 0.01
     metric: str = "test_accuracy"
-    # Not in the repr, which names the design's ledger: these say how results are judged, not which there are.
+    # Not in the repr, which names the design's ledger: these say how results are judged, or ask for more beside them.
     direction: Direction = field(default="maximize", repr=False)
     looks: tuple[int, ...] = field(default=(), repr=False)
+    match: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def arms(self) -> tuple[Scalar, ...]:

@@ -99,6 +99,8 @@ class Slot:
     seed: int
     fixed: Mapping[str, Scalar]
     cell: Cell | None = None
+    widths: tuple[int, ...] = ()
+    """The widths that the network is trained with in place of those decided; none for most."""
 
 
 class Ledger:
@@ -168,6 +170,8 @@ class Ledger:
         attrs: dict[str, Any] = {"slot": slot.name, "seed": slot.seed}
         if slot.cell:
             attrs["cell"] = [slot.cell.replicate, slot.cell.level, [list(pair) for pair in slot.cell.by]]
+        if slot.widths:
+            attrs["widths"] = list(slot.widths)
         self.study.enqueue_trial({**slot.fixed, **decided}, user_attrs=attrs)
 
     def claim(self) -> Trial | None:

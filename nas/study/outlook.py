@@ -26,10 +26,12 @@ class Outlook:
     workers: int
     detectable: float | None
     looks: tuple[int, ...] = ()
+    matched: int = 0
 
     def lines(self) -> Iterator[str]:
         """Yield the plan in sentences."""
-        told = f"{self.trainings:,} trainings ({self.replicates} replicates, {self.arms} arms)"
+        matched = f" and {self.matched} matched reference{'s' * (self.matched > 1)}" if self.matched else ""
+        told = f"{self.trainings:,} trainings ({self.replicates} replicates, {self.arms} arms{matched})"
         if self.left < self.trainings:
             told += f", {self.left:,} of them still to do"
         took = (
@@ -64,4 +66,4 @@ def outlook(study: Study, *, workers: int | None = None) -> Outlook | None:
     seconds = sum(seconds_of(study.space, one)) / len(one) * left
     alpha = nominal_alpha(plan.replicates, planned_looks=bool(plan.looks))
     found = detectable(plan.replicates, alpha=alpha) if plan.replicates > 1 else None
-    return Outlook(total, left, 1 + len(plan.levels), plan.replicates, seconds / size / 60, size, found, plan.looks)
+    return Outlook(total, left, 1 + len(plan.levels), plan.replicates, seconds / size / 60, size, found, plan.looks, len(plan.matched))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import time
@@ -15,7 +16,7 @@ import torch
 
 from nas.building import build, build_recipe, cost_of
 from nas.errors import PluginError
-from nas.measuring.design import PlannedTraining, plan_replicate
+from nas.measuring.design import PlannedTraining, Twins
 from nas.measuring.looks import nominal_alpha
 from nas.sampling import Sample, first_choice, fixing, keyed_draw, sample
 from nas.space import Space, size_of
@@ -51,6 +52,7 @@ class Preview:
     planned_search: int | None
     planned_measure: int
     arms: int
+    matched: tuple[str, ...]
     replicates: int | None
     looks: tuple[int, ...]
     detectable: float | None
@@ -90,7 +92,8 @@ class _Look:
         space, options = self.space, self.space.measure
         costs = [self.cost(s) for s in self.drawn]
         violating = sum(not self.fits(s.configuration) for s in self.random)
-        planned = plan_replicate(space, options, 0, self.fits) if options else ()
+        twins = Twins.of(space, options, fits=self.fits, cost=self._cost) if options else None
+        planned = tuple(itertools.takewhile(lambda p: p.cell.replicate == 0, twins.trainings(space, self.fits))) if twins else ()
         replicates = options.replicates if options else 0
         return Preview(
             architectures=_whole(size_of(space.architecture)),
@@ -104,6 +107,7 @@ class _Look:
             planned_search=None if space.input else space.search.trials,
             planned_measure=0 if space.input else len(planned) * replicates,
             arms=len(options.arms) if options else 0,
+            matched=tuple(m.label for m in twins.matched) if twins else (),
             replicates=options.replicates if options else None,
             looks=options.looks if options else (),
             detectable=_detectable(replicates, looks=bool(options and options.looks)),

@@ -18,6 +18,7 @@ from nas.errors import UserError, nearest
 from nas.measuring.ablation import Ablation, decide, plan_ablation
 from nas.measuring.design import Design, Twins
 from nas.measuring.of_record import effects_of
+from nas.plugin import NetworkContext
 from nas.registry import discover
 from nas.sampling import refuse_unused
 from nas.space import MeasureOptions, Space, parse_space
@@ -29,6 +30,7 @@ from nas.study.materials import context_of, describe_data, refuse_without_data
 from nas.study.run import Run
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar
+from nas.values.outcome import Cost
 from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord
 from nas.values.seeds import derive
 
@@ -51,6 +53,7 @@ class Study:
     changes: tuple[str, ...] = ()
     """Where this study is new: how it differs from the last one of its name."""
     _records: dict[tuple[str, int], TrainingRecord] = field(default_factory=dict)
+    _costs: dict[tuple[str, NetworkContext], Cost] = field(default_factory=dict)
 
     @classmethod
     def open(cls, space: Space, storage_url: str, *, plugins: Sequence[str | Path] = (), new: bool = False) -> Study:
@@ -77,7 +80,7 @@ class Study:
         title = f"{about['name']}-{about['key']}"
         search = Ledger.create(storage, title, direction=space.search.direction, about={**about, "phase": "search"})
         study = cls(space, about["key"], storage, storage_url, search, None, None, tuple(about["plugins"]))
-        return study.measuring(Twins(space.measure) if space.measure else None)
+        return study.measuring(Twins.of(space, space.measure, fits=study.fits, cost=study.cost) if space.measure else None)
 
     def measuring(self, design: Design | None) -> Study:
         """Return the study with another measured design, in a ledger of its own beside the search's."""
@@ -189,7 +192,7 @@ class Study:
             direction=space.search.direction,
             metrics=space.metrics,
             search=() if ablation else self._of(self.search),
-            measured=self._of(self.measured) if self.measured else (),
+            measured=self._measured(),
             planned_search=0 if ablation else space.search.trials or 0,
             plan=self._plan(),
             environment=self.search.about.get("environment", {}),
@@ -203,6 +206,13 @@ class Study:
         if self.design is None or self.measured is None:
             return None
         return replace(self.design.plan, looks_changed_after=self.measured.about.get("looks_changed_after", 0))
+
+    def _measured(self) -> tuple[TrainingRecord, ...]:
+        """Return the trainings of the design; references that were matched once and are no longer asked for are left out."""
+        if self.design is None or self.measured is None:
+            return ()
+        levels = self.design.plan.trained_levels
+        return tuple(t for t in self._of(self.measured) if t.cell and t.cell.level in levels)
 
     def _of(self, ledger: Ledger) -> tuple[TrainingRecord, ...]:
         return tuple(record for (name, _), record in sorted(self._records.copy().items(), key=lambda item: item[0]) if name == ledger.name)
@@ -254,14 +264,20 @@ class Study:
     def measure_slots(self) -> list[Slot]:
         """Return the measured design's slots, replicate by replicate. Raises UserError where constraints refuse every draw."""
         planned = self.design.trainings(self.space, self.fits) if self.design else ()
-        return [Slot(p.slot, p.seed, dict(p.sample.decisions), p.cell) for p in planned]
+        return [Slot(p.slot, p.seed, dict(p.sample.decisions), p.cell, p.widths) for p in planned]
 
     def fits(self, configuration: Configuration) -> bool:
         """Say whether a configuration keeps the space's constraints."""
-        if not self.space.constraints:
-            return True
-        cost = cost_of(configuration.architecture, self.space.registry, context_of(self.space, configuration))
-        return all(constraint.holds(cost) for constraint in self.space.constraints)
+        constraints = self.space.constraints
+        return not constraints or all(constraint.holds(self.cost(configuration)) for constraint in constraints)
+
+    def cost(self, configuration: Configuration) -> Cost:
+        """Return what a configuration's network costs; each network is counted once."""
+        context = context_of(self.space, configuration)
+        key = (configuration.architecture.key, context)
+        if key not in self._costs:
+            self._costs[key] = cost_of(configuration.architecture, self.space.registry, context)
+        return self._costs[key]
 
     # --- the run -------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
@@ -24,6 +24,7 @@ from optuna.trial import Trial
 
 from nas.building import cost_of
 from nas.errors import NasError, StudyError
+from nas.measuring.capacity import with_widths
 from nas.registry import Registry, discover
 from nas.sampling import Sample, sample
 from nas.space import Space, parse_space
@@ -125,6 +126,8 @@ def _decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None
     """Sample a configuration that keeps the constraints. One that breaks them is closed and its slot queued anew."""
     space = desk.space
     sampled = sample(space, lambda decision: suggest(trial, decision))
+    if widths := trial.user_attrs.get("widths"):
+        sampled = replace(sampled, configuration=with_widths(sampled.configuration, widths))
     cost = cost_of(sampled.configuration.architecture, registry, context_of(space, sampled.configuration))
     if desk.is_measuring or all(c.holds(cost) for c in space.constraints):
         return sampled, cost

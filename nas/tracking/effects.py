@@ -5,30 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nas.tracking.entries import Point
-from nas.tracking.keys import safe_keys
+from nas.tracking.keys import safe_key, safe_keys
 from nas.values.architecture import write
 from nas.values.domains import Scalar
-from nas.values.effects import Effects, Estimate
+from nas.values.effects import Effects, Estimate, slug_of
 
 
 def effect_points(effects: Effects, timestamp_ms: int) -> tuple[Point, ...]:
     """Return `effect/LEVEL`, `effect_low/…` and `effect_high/…` by step, and the same `_overall` and `_per_doubling`.
 
-    Values are percentage points. What was refused (no interval, no mean) has no point.
+    Values are percentage points. What was refused (no interval, no mean) has no point. Another estimand than the plain effect
+    has its own name in place of `effect`: `tuned_effect/…`, `parameter_matched_effect/…`.
     """
+    name = slug_of(effects.estimand)
     steps = dict(zip(effects.at, step_axis(effects)[1], strict=True))
     everything = (*effects.at_each, *effects.overall, *effects.slopes)
     levels = safe_keys(_plain(estimate.level) for estimate in everything)
     points: list[Point] = []
     for kind, estimates in (
-        ("effect", effects.at_each),
-        ("effect_overall", effects.overall),
-        ("effect_per_doubling", effects.slopes),
+        (name, effects.at_each),
+        (f"{name}_overall", effects.overall),
+        (f"{name}_per_doubling", effects.slopes),
     ):
         for estimate in estimates:
-            step = steps[estimate.at] if kind == "effect" and estimate.at is not None else 0
+            step = steps[estimate.at] if kind == name and estimate.at is not None else 0
             level = levels[_plain(estimate.level)]
             points += [Point(f"{kind}{part}/{level}", figure, step, timestamp_ms) for part, figure in _figures(estimate)]
+    for contrast in effects.contrasts:
+        points += effect_points(contrast.effects, timestamp_ms)
+        for found in contrast.mismatches:
+            points.append(Point(f"{contrast.quantity}_mismatch/{safe_key(_plain(found.level))}", 100 * found.worst, 0, timestamp_ms))
     return tuple(points)
 
 

@@ -11,7 +11,7 @@ from nas.tracking.keys import MAX_TAG_LENGTH, cut
 from nas.tracking.names import run_name
 from nas.values.architecture import write
 from nas.values.domains import Scalar
-from nas.values.effects import CellSummary, Effects, Estimate
+from nas.values.effects import CellSummary, Effects, Estimate, slug_of
 from nas.values.records import MeasurePlan, StudyRecord
 
 
@@ -26,6 +26,8 @@ def study_tags(record: StudyRecord, effects: Effects | None, artifacts: Sequence
     if effects:
         tags["nas.verdict"] = effects.sentence
         tags["nas.effect_step"] = step_axis(effects)[0]
+        tags["nas.estimand"] = effects.estimand
+        tags |= {f"nas.verdict.{slug_of(c.effects.estimand)}": c.effects.sentence for c in effects.contrasts}
         tags |= {
             f"nas.look.{look.replicates}": f"{'decided' if look.decided else 'undecided'} at alpha {look.alpha}" for look in effects.looks
         }
@@ -37,6 +39,8 @@ def study_note(record: StudyRecord, effects: Effects | None, artifacts: Sequence
     """Return the description: the verdict, then the table, the progress, the best trials and where the report is."""
     parts = [f"**{effects.sentence}**" if effects and effects.sentence else ""]
     parts += [_table(effects), *(f"- {line}" for line in effects.notes)] if effects else []
+    for contrast in effects.contrasts if effects else ():
+        parts += [f"**{contrast.effects.estimand}**: {contrast.effects.sentence}", *(f"- {line}" for line in contrast.effects.notes)]
     parts += [progress(record), _best(record)]
     if artifacts:
         parts.append("See " + ", ".join(f"`{name}`" for name in artifacts) + " among this run's artifacts.")
@@ -72,7 +76,7 @@ def plan_text(plan: MeasurePlan) -> str:
 
 def planned_measured(plan: MeasurePlan) -> int:
     """Return how many trainings a measurement asks for: replicates x arms x values of each `by` decision."""
-    return plan.replicates * len({plan.reference, *plan.levels}) * math.prod(len(values) for _, values in plan.by)
+    return plan.replicates * len(set(plan.trained_levels)) * math.prod(len(values) for _, values in plan.by)
 
 
 def _best(record: StudyRecord) -> str:

@@ -11,6 +11,16 @@ LOOKS: tuple[tuple[int, float], ...] = ((10, 0.0052), (20, 0.0471))
 """Replicates and nominal alpha of each planned look (METHOD §5). Together the two looks err in 5% of null measurements."""
 
 
+EFFECT, TUNED = "effect", "tuned effect"
+MATCHED = {"parameters": "parameter-matched effect", "macs": "MAC-matched effect"}
+"""The names of estimands: the plain one, at an equal fixed budget; of tuned arms; against references of equal cost."""
+
+
+def slug_of(estimand: str) -> str:
+    """Return the name of an estimand as a key of metrics and tags: `parameter_matched_effect`."""
+    return estimand.lower().replace(" ", "_").replace("-", "_")
+
+
 @dataclass(frozen=True)
 class Result:
     """One training of a replicate, as the estimator takes it.
@@ -104,6 +114,24 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Mismatch:
+    """How far a matched reference misses what it is matched to: its cost over the arm's, less 1, where that is farthest."""
+
+    level: Scalar
+    worst: float
+    close: bool
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Arms against references of equal cost (METHOD §7): an estimand of its own, with a Holm family of its own."""
+
+    quantity: str
+    effects: Effects
+    mismatches: tuple[Mismatch, ...]
+
+
+@dataclass(frozen=True)
 class Effects:
     """All that a measurement says about one factor. `sentence` is the verdict in words, naming its scope and its estimand."""
 
@@ -124,6 +152,8 @@ class Effects:
     notes: tuple[str, ...] = ()
     looks: tuple[Look, ...] = ()  # those reached, of planned ones
     interim: bool = False  # looks are planned and this is none of them: figures without a verdict
+    estimand: str = EFFECT  # what the figures are called; never put two under one name
+    contrasts: tuple[Contrast, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""

@@ -49,6 +49,15 @@ class TrainingRecord:
 
 
 @dataclass(frozen=True)
+class MatchedReference:
+    """The reference, widened until it costs what one arm does in `parameters` or `macs`: trained as an arm named `label`."""
+
+    level: Scalar
+    quantity: str
+    label: str
+
+
+@dataclass(frozen=True)
 class MeasurePlan:
     """What the measure phase was asked to do; the values are labels of the decisions named."""
 
@@ -64,6 +73,14 @@ class MeasurePlan:
     """The numbers of replicates at which it is read, where those are planned; `replicates` is the next of them."""
     looks_changed_after: int = 0
     """How many of its trainings were there already when the looks were planned, or taken back."""
+    match: tuple[str, ...] = ()
+    """In which quantities the reference is to be matched to arms that cost more."""
+    matched: tuple[MatchedReference, ...] = ()
+
+    @property
+    def trained_levels(self) -> tuple[Scalar, ...]:
+        """Every arm of a replicate: the reference, the levels, the matched references."""
+        return (self.reference, *self.levels, *(matched.label for matched in self.matched))
 
 
 @dataclass(frozen=True)
