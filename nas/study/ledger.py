@@ -48,6 +48,8 @@ def default_storage(store: Path) -> str:
 def open_storage(url: str) -> optuna.storages.BaseStorage:
     """Open the database, behind Optuna's cache of finished trials. Raises StudyError where it cannot be reached."""
     sqlite = url.startswith("sqlite")
+    if url.startswith(("postgresql://", "postgres://")):
+        url = f"postgresql+psycopg://{url.partition('://')[2]}"
     if sqlite:
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -61,6 +63,9 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         if sqlite:
             _serialise(database.engine)
         return optuna.storages.get_storage(database)
+    except ModuleNotFoundError as error:
+        needed = "pip install 'nas-ablation[postgresql]'" if error.name == "psycopg" else f"install the package '{error.name}'"
+        raise StudyError(f"cannot open the ledger {url}: its driver is not installed; {needed}") from error
     except Exception as error:  # SQLAlchemy, the driver and Optuna each raise their own
         raise StudyError(f"cannot open the ledger {url}: {error}") from error
 

@@ -1,0 +1,97 @@
+"""The ledger on a real PostgreSQL server: several machines' worth of workers on one study."""
+
+import getpass
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import clean_environment
+
+from nas.study.ledger import Ledger, Slot, open_storage
+
+BINARIES = [
+    folder
+    for folder in (*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), *(Path(p) for p in os.get_exec_path()))
+    if all((folder / name).exists() for name in ("initdb", "pg_ctl", "createdb"))
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Start a server on a socket of its own; give its address without a database."""
+    if not BINARIES:
+        if os.environ.get("CI"):
+            pytest.fail("PostgreSQL's server is not installed")
+        pytest.skip("PostgreSQL's server is not installed")
+    pytest.importorskip("psycopg")
+    binaries = BINARIES[0]
+    folder = Path(tempfile.mkdtemp(prefix="nas-pg-"))  # pytest's own folders are closed to other users
+    as_user: list[str] = []
+    user = getpass.getuser()
+    if os.getuid() == 0:  # the server refuses to run as root
+        as_user, user = ["runuser", "-u", "postgres", "--"], "postgres"
+        shutil.chown(folder, "postgres")
+    subprocess.run([*as_user, binaries / "initdb", "-D", folder / "db", "-A", "trust", "-N"], check=True, capture_output=True)
+    control = [*as_user, binaries / "pg_ctl", "-D", folder / "db", "-w"]
+    options = f"-k {folder} -c listen_addresses= -c fsync=off"
+    subprocess.run([*control, "-o", options, "-l", folder / "log", "start"], check=True, stdout=subprocess.DEVNULL)
+    try:
+        subprocess.run([binaries / "createdb", "-h", folder, "-U", user, "nas"], check=True)
+        yield f"postgresql://{user}@/nas?host={folder}"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_workers_that_claim_at_the_same_moment_never_share_a_trial(server: str) -> None:
+    Ledger.create(open_storage(server), "claims", direction="maximize", about={"phase": "measure"}).ensure(
+        [Slot(f"t{i}", i, {}) for i in range(40)]
+    )
+    claimed: list[int] = []
+
+    def work() -> None:
+        own = Ledger(open_storage(server), "claims")
+        while (trial := own.claim()) is not None:
+            claimed.append(trial.number)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed) == list(range(40))
+
+
+def test_a_study_on_the_server_is_joined_from_elsewhere_and_survives_a_killed_worker(server: str, tmp_path: Path, small_text: str) -> None:
+    (tmp_path / "small.yaml").write_text(small_text.replace("workers: 2", "workers: 1").replace("epochs: 2", "epochs: 1"))
+    nas = [sys.executable, "-m", "nas"]
+    search = subprocess.Popen(
+        [*nas, "search", "small.yaml", "--storage", server], cwd=tmp_path, env=clean_environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert search.stdout is not None
+    said = []
+    for line in search.stdout:
+        said.append(line)
+        if "search 1/6" in line:
+            break
+    assert "search 1/6" in said[-1], said
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    joined = subprocess.Popen(
+        [*nas, "worker", "--storage", server], cwd=elsewhere, env=clean_environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert joined.stdout is not None
+    assert any("started" in line for line in joined.stdout)
+    joined.kill()
+    joined.wait()
+    output = search.communicate(timeout=240)[0]
+    assert search.returncode == 0, output
+    assert "search 6/6, measure 12/12" in output
