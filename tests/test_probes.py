@@ -1,8 +1,14 @@
 """Probes: parsed with the space, run after the training, recorded with it; each one's known answer on a small network."""
 
+import json
 import math
+import subprocess
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+import mlflow
+import optuna
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,10 +22,12 @@ from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
 from nas.study.job import Job, run_job
+from nas.study.ledger import Ledger, default_storage, open_storage
 from nas.study.materials import context_of
 from nas.study.subjects import share_wrong
 from nas.testing.subject import completed
 from nas.tracking.entries import training_entry
+from nas.tracking.place import store_uri
 from nas.values.architecture import PluginNode
 from nas.values.outcome import Cost, Outcome
 from nas.values.records import StudyRecord, TrainingRecord
@@ -285,3 +293,64 @@ def test_gradients_of_a_deep_plain_network_explode_and_of_a_residual_one_are_hea
     )
     assert "at the start exploding" in plain.words
     assert "at the start healthy" in residual.words
+
+
+# --- from the command line ------------------------------------------------------------------------------------------
+
+STUDY = """\
+name: probed
+architecture: {staged: {widths: [4, 8], depth: 1, shortcut: {choices: [none, identity]}}}
+train: {epochs: 1, batch_size: 128, optimizer: {sgd: {lr: 0.05}}}
+probes: [{lesion: {recompute: false}}, gradients]
+search: {workers: 1}
+measure: {factor: architecture.staged.shortcut, reference: none, replicates: 2, metric: lesion.median_error, smallest_effect: 0.01}
+"""
+
+
+def test_twins_are_compared_by_a_probes_figure_and_the_tracker_has_all_of_them(
+    nas_command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "probed.yaml").write_text(STUDY)
+    done = nas_command("measure", "probed.yaml", "--workers", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    storage = open_storage(default_storage(tmp_path / "mlflow"))
+    (name,) = [name for name in optuna.get_all_study_names(storage) if "/measure" in name]
+    outcomes = {(r.cell.replicate, r.cell.level): r.outcome for r in Ledger(storage, name).records() if r.cell and r.outcome}
+    assert len(outcomes) == 4
+    assert all(outcome.score == outcome.metrics["lesion.median_error"] for outcome in outcomes.values())
+    # positive is better, and a smaller error is
+    differences = [outcomes[i, "none"].score - outcomes[i, "identity"].score for i in range(2)]
+    (overall,) = json.loads(done.stdout)["effects"]["overall"]
+    assert overall["mean"] == pytest.approx(sum(differences) / 2)
+    runs = mlflow.tracking.MlflowClient(store_uri(tmp_path / "mlflow")).search_runs(["1"], "tags.`nas.phase` = 'measure'")
+    assert len(runs) == 4
+    assert all({"lesion.median_error", "lesion.error", "gradients.norms_end"} <= set(run.data.metrics) for run in runs)
+    assert all("deleting one of 2 units" in run.data.tags["nas.probe.lesion"] for run in runs)
+
+
+def test_one_network_is_probed_from_the_command_line(nas_command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    (tmp_path / "probed.yaml").write_text(STUDY)
+    done = nas_command("probe", "{lesion: {recompute: false}}", "probed.yaml", "--set", "architecture.staged.shortcut=identity", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["decisions"] == {"architecture.staged.shortcut": "identity"}
+    assert len(document["series"]["lesion.error"]) == 2
+    assert "lesion.error_recomputed" not in document["series"]
+
+
+@pytest.mark.parametrize(
+    ("probe", "message"),
+    [
+        ("lezion", "did you mean 'lesion'?"),
+        ("{shattering: {points: 5}}", "points must be more than twice the lag"),
+        ("{lesion: [}", "probe"),
+    ],
+)
+def test_a_wrong_probe_on_the_command_line_is_a_users_mistake(
+    nas_command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, probe: str, message: str
+) -> None:
+    (tmp_path / "probed.yaml").write_text(STUDY)
+    done = nas_command("probe", probe, "probed.yaml")
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

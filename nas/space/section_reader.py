@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import shown
+from nas.registry import Registry
 from nas.registry.signature import Parameter, ScalarType, parameters_of
 from nas.space.parser import Parser
 from nas.space.sections import CONSTRAINT_FORM, Constraint, InputOptions, SearchOptions
 from nas.space.task_section import metrics_of, read_objective
 from nas.space.templates import decided
-from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe
+from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe, read_yaml
 from nas.values.architecture import PluginNode
 
 MAX_NAME = 100
@@ -110,6 +111,11 @@ def read_constraints(parser: Parser, tree: Tree | None) -> tuple[Constraint, ...
     return tuple(found)
 
 
+def parse_probe(text: str, registry: Registry) -> PluginNode:
+    """Read a probe as a space file writes it, from elsewhere. Raises SpaceError for a wrong one."""
+    return _probe(Parser("", registry), read_yaml(text, "the probe"), "probe")
+
+
 def read_probes(parser: Parser, tree: Tree | None) -> tuple[PluginNode, ...]:
     """Read `probes:`, a list of probes, each a name or `{name: {parameter: value}}` without decisions."""
     if tree is None or (isinstance(tree, ScalarTree) and tree.is_null):
@@ -118,16 +124,21 @@ def read_probes(parser: Parser, tree: Tree | None) -> tuple[PluginNode, ...]:
         raise parser.fail(f"must be a list like `[lesion, gradients]`, got {describe(tree)}", tree, "probes")
     found: dict[str, PluginNode] = {}
     for i, item in enumerate(tree.items):
-        template = parser.node(item, "probe", f"probes.{i}")
-        try:
-            node = decided(template)
-        except ValueError as error:
-            raise parser.fail("must be a constant; decisions stand under architecture, train and data", item, str(error)) from None
-        assert isinstance(node, PluginNode), "a node template gives a node"
+        node = _probe(parser, item, f"probes.{i}")
         if node.name in found:
             raise parser.fail(f"the probe '{node.name}' stands here twice, and its figures would have one name", item, f"probes.{i}")
         found[node.name] = node
     return tuple(found.values())
+
+
+def _probe(parser: Parser, tree: Tree, path: str) -> PluginNode:
+    template = parser.node(tree, "probe", path)
+    try:
+        node = decided(template)
+    except ValueError as error:
+        raise parser.fail("must be a constant; decisions stand under architecture, train and data", tree, str(error)) from None
+    assert isinstance(node, PluginNode), "a node template gives a node"
+    return node
 
 
 def _constants(parser: Parser, tree: MappingTree | None, declared: tuple[Parameter, ...], name: str) -> dict[str, Any]:

@@ -14,15 +14,15 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from nas.building import build, build_recipe, make
+from nas.building import build, build_recipe
 from nas.errors import StudyError
-from nas.plugin import Network, NetworkContext, Probe
+from nas.plugin import Network, NetworkContext
 from nas.probes.running import Snapshots, with_readings
 from nas.registry import Registry, discover
 from nas.study.materials import load_split, load_task
-from nas.study.subjects import subject_of
+from nas.study.subjects import built_probes, subject_of
 from nas.training.data import Split
 from nas.training.fit import Goal, ShouldStop, train
 from nas.values.architecture import Configuration, PluginNode
@@ -96,7 +96,7 @@ def run_job(
     network = build(configuration.architecture, registry, job.context, seed=job.seed)
     split = load_split(configuration.data, registry, job.split_seed, configuration.task)
     task = load_task(configuration.task, registry)
-    probes = [(node.name, cast(Probe, make("probe", node, registry))) for node in job.probes]
+    probes = built_probes(job.probes, registry)
     snapshots = Snapshots(network, probes)
     metric = f"test_{task.metrics[0].name}" if is_of_a_probe(job.metric) else job.metric
     goal = Goal(metric, task, should_stop, on_step=snapshots.keep)

@@ -22,6 +22,7 @@ from nas.sampling import Sample, first_choice, fixing, keyed_draw, sample
 from nas.space import Space, size_of
 from nas.study.crew import default_workers
 from nas.study.materials import context_of, describe_data, load_data, load_task
+from nas.study.subjects import built_probes
 from nas.training.data import SHARES
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar, written
@@ -70,6 +71,7 @@ def preview(space: Space, *, samples: int = 32) -> Preview:
     `samples` architectures are drawn at random; a few more make sure that every choice is built once. Raises PluginError,
     with the decisions, where one cannot be built, and UserError where constraints refuse every draw of the measured twins.
     """
+    built_probes(space.probes, space.registry)
     return _Look(space, samples).preview()
 
 

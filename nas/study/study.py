@@ -28,6 +28,7 @@ from nas.study.known import changes, studies_in
 from nas.study.ledger import Ledger, Slot, is_running, open_storage
 from nas.study.materials import context_of, describe_data, refuse_without_data
 from nas.study.run import Run
+from nas.study.subjects import built_probes
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar
 from nas.values.outcome import Cost
@@ -59,6 +60,7 @@ class Study:
     def open(cls, space: Space, storage_url: str, *, plugins: Sequence[str | Path] = (), new: bool = False) -> Study:
         """Open the study of a space, the newest where there are several; create it where there is none, or for `new`."""
         refuse_without_data(space)
+        built_probes(space.probes, space.registry)
         known = studies_in(storage_url)
         same = [about["key"] for about in known if about.get("hash") == space.key and about["name"] == space.name]
         key = same[-1] if same else space.key

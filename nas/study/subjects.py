@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
-from nas.building import build
-from nas.plugin import Examples, Moment, Network, Subject
+from nas.building import build, make
+from nas.plugin import Examples, Moment, Network, Probe, Subject
 from nas.probes.running import Snapshots
 from nas.registry import Registry
 from nas.study.materials import load_task
 from nas.training.data import Split
+from nas.values.architecture import PluginNode
 
 if TYPE_CHECKING:
     from nas.study.job import Job
@@ -40,12 +42,20 @@ def subject_of(job: Job, registry: Registry, network: Network, split: Split, sna
     moments: tuple[Moment, ...] = ("start", *sorted(step for step in snapshots.states if isinstance(step, int)), "end")
     task = load_task(job.configuration.task, registry)
 
+    first = task.metrics[0]
+
     def error(outputs: Tensor, targets: Tensor) -> float:
         if not targets.is_floating_point():
             return share_wrong(outputs, targets)
-        return 1 - task.figures(task.tally(outputs, targets))[task.metrics[0].name]
+        value = task.figures(task.tally(outputs, targets))[first.name]
+        return value if first.direction == "minimize" else 1 - value
 
     return Subject(parts, task.loss, error, job.context.num_outputs, job.seed, moments, at)
+
+
+def built_probes(nodes: Sequence[PluginNode], registry: Registry) -> tuple[tuple[str, Probe], ...]:
+    """Build probes, each with its name. Raises PluginError for parameters that one refuses: better before hours of training."""
+    return tuple((node.name, cast(Probe, make("probe", node, registry))) for node in nodes)
 
 
 def share_wrong(outputs: Tensor, targets: Tensor) -> float:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from statistics import median
 
 import torch
 
 from nas.plugin import Count, Examples, Figure, Network, Probe, Reading, Subject, plugin
-from nas.probes import delete_units, outputs_of, recompute_batch_norm, stages_of, units_of
+from nas.probes import outputs_of, recomputed_batch_norm, stages_of, units_of, without
 
 
 @plugin("lesion")
@@ -77,10 +76,11 @@ class Lesion(Probe):
 
 
 def _error_without(paths: Sequence[str], network: Network, test: Examples, statistics: Examples | None, subject: Subject) -> float:
-    lesioned = delete_units(copy.deepcopy(network), paths)
-    if statistics is not None:
-        recompute_batch_norm(lesioned, statistics.inputs)
-    return subject.error(outputs_of(lesioned, test.inputs), test.targets)
+    with without(network, paths):
+        if statistics is None:
+            return subject.error(outputs_of(network, test.inputs), test.targets)
+        with recomputed_batch_norm(network, statistics.inputs):
+            return subject.error(outputs_of(network, test.inputs), test.targets)
 
 
 def _words(figures: dict[str, float], num_units: int) -> str:

@@ -8,7 +8,7 @@ from statistics import mean, median
 import torch
 
 from nas.plugin import Count, Examples, Figure, Network, Probe, Reading, Subject, plugin
-from nas.probes import outputs_of, put, recompute_batch_norm, same_shape_groups
+from nas.probes import outputs_of, put, recomputed_batch_norm, same_shape_groups
 
 
 @plugin("reorder")
@@ -95,14 +95,12 @@ def _swapped(groups: Sequence[Sequence[str]], count: int, generator: torch.Gener
 
 def _errors(network: Network, order: Mapping[str, str], test: Examples, statistics: Examples, subject: Subject) -> tuple[float, float]:
     """Return the error in another order, as it is and with batch-norm statistics recomputed; the network is put back."""
-    state = {path: tensor.clone() for path, tensor in network.state_dict().items()}
     units = {path: network.get_submodule(path) for path in order}
     for place, path in order.items():
         put(network, place, units[path])
     kept = subject.error(outputs_of(network, test.inputs), test.targets)
-    recompute_batch_norm(network, statistics.inputs)
-    again = subject.error(outputs_of(network, test.inputs), test.targets)
+    with recomputed_batch_norm(network, statistics.inputs):
+        again = subject.error(outputs_of(network, test.inputs), test.targets)
     for path, unit in units.items():
         put(network, path, unit)
-    network.load_state_dict(state)
     return kept, again
