@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -243,6 +244,29 @@ def test_the_page_shows_claims_with_their_figures_and_no_foreign_address() -> No
     assert "28 against 25 %" in page
     assert "6 layers" in page
     assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_claim_may_share_the_study_of_another(tmp_path: Path, registry: Registry) -> None:
+    head, _, rule = TEXT.partition("study:")
+    (tmp_path / "deep.yaml").write_text(TEXT)
+    (tmp_path / "shared.yaml").write_text(f"{head}study: deep\n\nrule:{rule.partition('rule:')[2]}")
+    own, shared = load_claims(["deep", "shared"], [tmp_path])
+    assert bind(own, registry).key == bind(shared, registry).key
+    assert bind(own, registry).name == bind(shared, registry).name == "deep"
+    (tmp_path / "lost.yaml").write_text(f"{head}study: depe\n\nrule:{rule.partition('rule:')[2]}")
+    with pytest.raises(SpaceError, match="no claim whose study could be shared; did you mean 'deep'"):
+        load_claims(["lost"], [tmp_path])
+
+
+def test_an_entry_of_a_series_can_be_compared() -> None:
+    record = record_of(DEGRADED)
+    series = [{"lesion.error": (0.5 + t.seed / 100, 0.3, 0.1)} for t in record.measured]
+    lesioned = tuple(replace(t, outcome=replace(t.outcome, series=s)) for t, s in zip(record.measured, series, strict=True) if t.outcome)
+    sides = 'compare: identity at deepest, metric: "lesion.error[first]", minus: identity at deepest, minus_metric: "lesion.error[3]"'
+    falls = f"{{{sides}, is: above 0.1}}"
+    decision = decide(claim_of(falls, falls.replace("above", "below")), replace(record, measured=lesioned))
+    assert decision.verdict == SUPPORTED
+    assert decision.supporting[0].mean == pytest.approx(0.43)
 
 
 @pytest.fixture

@@ -35,14 +35,14 @@ def bind(claim: Claim, registry: Registry, *, data: str | None = None, replicate
     """
     if data is not None and data not in registry.names("data"):
         raise SpaceError(f"--data: unknown data set '{data}'{nearest(data, registry.names('data'))}")
-    text = claim.study if data is None else _with_data(claim.study, data, claim.file)
-    space = parse_space(text, claim.file, registry)
+    text = claim.study if data is None else _with_data(claim.study, data, claim.study_file)
+    space = parse_space(text, claim.study_file, registry)
     if space.measure is None:
         line = next((i for i, row in enumerate(text.split("\n"), 1) if row.strip()), 0)
-        raise SpaceError("a claim's study needs a `measure:` section with factor and reference", Where(claim.file, line, "study"))
+        raise SpaceError("a claim's study needs a `measure:` section with factor and reference", Where(claim.study_file, line, "study"))
     measure = replace(space.measure, replicates=replicates or space.measure.replicates)
     plan = Twins(measure).plan
-    check_rule(claim, plan, metrics_of(space))
+    check_rule(claim, plan, (*metrics_of(space), *series_in(space)))
     for figure in claim.figures:
         _check_figure(figure, space, plan, claim.file)
     return replace(space, measure=measure)

@@ -13,7 +13,7 @@ import numpy as np
 
 from nas.claims.rules import Place, place_of
 from nas.errors import SpaceError, UserError, Where, nearest
-from nas.measuring.readings import Cells, Table, cells_of, is_share, layers_at, table_of, value_of
+from nas.measuring.readings import Cells, Table, bare_name, cells_of, is_share, layers_at, table_of, value_of
 from nas.measuring.slopes import slope_axis, slope_weights
 from nas.measuring.statistics import Floats, holm, mean_and_sd, t_p_value
 from nas.measuring.verdicts import (
@@ -86,7 +86,7 @@ def check_rule(claim: Claim, plan: MeasurePlan, metrics: Sequence[str]) -> None:
         for text in filter(None, (condition.compare, condition.minus)):
             place_of(text, cells, where)
         for metric in filter(None, (condition.metric, condition.minus_metric)):
-            if metric not in metrics:
+            if bare_name(metric) not in metrics:
                 raise SpaceError(f"must be a metric that the study records, got '{metric}'{nearest(metric, metrics)}", where)
 
 

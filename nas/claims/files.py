@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nas.claims.rules import read_outcomes
@@ -15,7 +16,7 @@ from nas.values.claims import Claim, FigureSpec, Rule
 KEYS = ("statement", "source", "published", "topic", "explain", "study", "rule", "figure")
 REQUIRED = ("statement", "source", "study", "rule")
 RULE_KEYS = ("supported_when", "contradicted_when")
-FIGURE_KEYS = ("show", "arms", "at", "title", "x", "y", "log")
+FIGURE_KEYS = ("show", "arms", "at", "title", "x", "y", "log", "shares")
 
 
 def claim_files(folders: Sequence[str | Path] = ()) -> tuple[Path, ...]:
@@ -43,7 +44,7 @@ def load_claims(names: Sequence[str] = (), folders: Sequence[str | Path] = ()) -
     for name in names:
         if name not in files:
             raise UserError(f"'{name}' is no claim{nearest(name, files)}")
-    claims = tuple(read_claim(files[name]) for name in (dict.fromkeys(names) or files))
+    claims = tuple(_with_study(read_claim(files[name]), files) for name in (dict.fromkeys(names) or files))
     # A topic's claims stand together, in the order in which the topics first come up.
     topics = list(dict.fromkeys(claim.topic for claim in claims))
     return tuple(sorted(claims, key=lambda claim: topics.index(claim.topic)))
@@ -78,8 +79,22 @@ def parse_claim(text: str, file: str) -> Claim:
         figures=_figures(tree.get("figure"), file),
         rule=_rule(tree, file),
         study=_study_text(tree, text, file),
+        study_file=file,
         key=key_of(text),
     )
+
+
+def _with_study(claim: Claim, files: Mapping[str, Path]) -> Claim:
+    """Return a claim with the study of the claim that it names, where it has none of its own."""
+    if "\n" in claim.study:
+        return claim
+    where = Where(claim.file, 0, "study")
+    if claim.study not in files:
+        raise SpaceError(f"'{claim.study}' is no claim whose study could be shared{nearest(claim.study, files)}", where)
+    other = read_claim(files[claim.study])
+    if "\n" not in other.study:
+        raise SpaceError(f"'{claim.study}' shares the study of '{other.study}'; name that one", where)
+    return replace(claim, study=other.study, study_file=other.file, key=key_of([claim.key, other.key]))
 
 
 def _rule(tree: MappingTree, file: str) -> Rule:
@@ -109,11 +124,10 @@ def _figures(tree: Tree | None, file: str) -> tuple[FigureSpec, ...]:
         _refuse_unknown(item, FIGURE_KEYS, file, "figure.")
         if not (show := _texts(item, "show", file, "figure.")):
             raise SpaceError("must be given: a metric, or a probe's series", Where(file, item.line, "figure.show"))
-        words = {key: _words(item, key, file, "figure.") for key in ("at", "title", "x", "y")}
-        log = _words(item, "log", file, "figure.") or "false"
-        if log not in ("true", "false"):
-            raise SpaceError(f"must be true or false, got '{log}'", Where(file, item.line, "figure.log"))
-        found.append(FigureSpec(show, _texts(item, "arms", file, "figure."), **words, log=log == "true", line=item.line))
+        at, title, x, y = (_words(item, key, file, "figure.") for key in ("at", "title", "x", "y"))
+        log, shares = (_flag(item, key, file, "figure.") for key in ("log", "shares"))
+        arms = _texts(item, "arms", file, "figure.")
+        found.append(FigureSpec(show, arms, at, title, x, y, log, shares, item.line))
     return tuple(found)
 
 
@@ -121,6 +135,8 @@ def _study_text(tree: MappingTree, text: str, file: str) -> str:
     """Cut out the block of `study:` as a space file of its own, every line where it stands in the claim's file."""
     entry = next(entry for entry in tree if entry.key == "study")
     inner = entry.value
+    if isinstance(inner, ScalarTree) and inner.text:
+        return inner.text  # the name of the claim whose study it is
     first = next(iter(inner), None) if isinstance(inner, MappingTree) else None
     if first is None or first.line <= entry.line:
         raise SpaceError("must be the sections of a space file, indented below it, each on its own lines", Where(file, entry.line, "study"))
@@ -138,6 +154,13 @@ def _words(tree: MappingTree, key: str, file: str, path: str = "") -> str:
     if not isinstance(inner, ScalarTree) or not inner.text:
         raise SpaceError(f"must be text, got {describe(inner)}", Where(file, inner.line, f"{path}{key}"))
     return " ".join(inner.text.split())
+
+
+def _flag(tree: MappingTree, key: str, file: str, path: str) -> bool:
+    text = _words(tree, key, file, path) or "false"
+    if text not in ("true", "false"):
+        raise SpaceError(f"must be true or false, got '{text}'", Where(file, tree.line, f"{path}{key}"))
+    return text == "true"
 
 
 def _texts(tree: MappingTree, key: str, file: str, path: str) -> tuple[str, ...]:

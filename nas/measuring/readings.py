@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from nas.values.domains import Scalar
 from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord
 
 At = tuple[Scalar, ...]
+_ENTRY = re.compile(r"(\w+\.\w+)\[(first|last|[1-9]\d*)\]")
 DONE = ("complete", "failed")
 
 
@@ -61,6 +63,8 @@ def value_of(training: TrainingRecord, metric: str, plan: MeasurePlan) -> Value:
     if outcome is None:
         return Value(None, False)
     failed = training.state == "failed"
+    if bare_name(metric) != metric:
+        return Value(_entry_of(series_of(training, bare_name(metric)), metric), failed)
     known = metric.removesuffix("_error") + "_accuracy" if is_error(metric) else metric
     found = outcome.metrics.get(known)
     if known == plan.metric or (failed and known.endswith("_accuracy") and plan.metric.endswith("_accuracy")):
@@ -68,6 +72,21 @@ def value_of(training: TrainingRecord, metric: str, plan: MeasurePlan) -> Value:
     if found is None or not math.isfinite(found):
         return Value(None, failed)
     return Value(1 - found if is_error(metric) else found, failed)
+
+
+def bare_name(metric: str) -> str:
+    """Return the series of `PROBE.SERIES[first]`, `[last]` or `[3]`, which names one of its entries; any other metric as it is."""
+    match = _ENTRY.fullmatch(metric)
+    return match[1] if match else metric
+
+
+def _entry_of(series: tuple[float, ...], metric: str) -> float | None:
+    match = _ENTRY.fullmatch(metric)
+    assert match is not None, "asked for entries only"
+    place = {"first": 0, "last": -1}.get(match[2])
+    index = int(match[2]) - 1 if place is None else place
+    found = series[index] if -len(series) <= index < len(series) else math.nan
+    return found if math.isfinite(found) else None
 
 
 def is_error(metric: str) -> bool:

@@ -39,8 +39,9 @@ def draw(claim: Claim, record: StudyRecord) -> Iterator[Figure]:
             continue
         by_place = _by_place(spec, record, record.plan)
         if by_place:
-            length = max(len(line.columns) for line in by_place)
-            yield _figure(spec, by_place, count_axis(1, max(length, 2)), tuple(range(1, length + 1)), joined=True)
+            length, first = max(len(line.columns) for line in by_place), 0 if spec.shares else 1
+            axis = count_axis(first, max(first + length - 1, first + 1))
+            yield _figure(spec, by_place, axis, tuple(range(first, first + length)), joined=True)
 
 
 def _by_depth(spec: FigureSpec, record: StudyRecord, plan: MeasurePlan) -> list[_Line]:
@@ -63,11 +64,18 @@ def _by_place(spec: FigureSpec, record: StudyRecord, plan: MeasurePlan) -> list[
     for name in spec.show:
         for arm in _arms(spec, plan):
             rows = [series_of(t, name) for (_, level, cell), t in table_of(record).items() if level == arm and cell == at]
+            rows = [_scaled(row) for row in rows] if spec.shares else rows
             length = max(map(len, rows), default=0)
             columns = [[row[i] for row in rows if i < len(row) and math.isfinite(row[i])] for i in range(length)]
             if any(columns):
                 lines.append(_Line(_name(arm, name, spec), columns, is_share(name)))
     return lines
+
+
+def _scaled(row: Sequence[float]) -> tuple[float, ...]:
+    """Return a series as shares of its sum."""
+    total = math.fsum(value for value in row if math.isfinite(value))
+    return tuple(value / total for value in row) if total else ()
 
 
 def _arms(spec: FigureSpec, plan: MeasurePlan) -> list[Scalar]:

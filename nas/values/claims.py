@@ -68,12 +68,18 @@ class FigureSpec:
     x: str = ""
     y: str = ""
     log: bool = False
+    shares: bool = False
+    """Whether each series is scaled to a sum of 1, so that several can be compared."""
     line: int = 0
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim as its file states it; `study` is the text of a space file, on the lines where it stands in `file`."""
+    """A claim as its file states it.
+
+    `study` is the text of a space file, on the lines where it stands in `study_file`: the claim's own file, or that of the claim
+    whose study it shares.
+    """
 
     name: str
     file: str
@@ -85,6 +91,7 @@ class Claim:
     figures: tuple[FigureSpec, ...]
     rule: Rule
     study: str
+    study_file: str
     key: str
     """The hash of the file's text."""
 
