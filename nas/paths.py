@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -11,6 +12,15 @@ def shipped(folder: str) -> Path:
     """Return the shipped `plugins` or `search_spaces` folder: inside the package once installed, beside it in a checkout."""
     installed = _PACKAGE / folder
     return installed if installed.is_dir() else _PACKAGE.parent / folder
+
+
+CACHE = "NAS_CACHE"
+"""The environment variable that names where decoded pictures are kept. Processes hand it to those they start."""
+
+
+def cache_folder() -> Path:
+    """Return where decoded pictures are kept: the folder that NAS_CACHE names, else `cache` in the default store."""
+    return Path(os.environ.get(CACHE) or default_store() / "cache")
 
 
 def default_store() -> Path:

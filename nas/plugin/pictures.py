@@ -123,13 +123,25 @@ class Pictures:
         height, width = self.size
         if self.resized:
             image = ImageOps.fit(image, (width, height), method=2)  # bilinear over all pixels that a new one covers
-        elif image.size != (width, height):
-            raise UserError(
-                f"{self.name(row)}: is {_size(image.size[::-1])} pixels, but {self.name(0)} is {_size(self.size)}; "
-                "set `size` (height and width in pixels) to bring all pictures to one size"
-            )
+        self._refuse_size(row, image.size)
         pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(height, width, -1)
         return pixels.permute(2, 0, 1)
+
+    def check(self, row: int, encoded: bytes) -> None:
+        """Look at one picture without decoding all of it. Raises UserError, naming it, where its kind or size is wrong."""
+        from PIL import Image
+
+        try:
+            image = Image.open(io.BytesIO(encoded))
+            turned = image.getexif().get(0x0112, 1) >= 5  # its orientation swaps width and height
+            size = image.size[::-1] if turned else image.size
+            image.verify()  # for PNG, the check sums
+            if image.format == "JPEG" and b"\xff\xd9" not in encoded[-64:]:
+                raise OSError("image file is truncated")
+        except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:
+            raise self._damaged(row, error) from error
+        if not self.resized:
+            self._refuse_size(row, size)
 
     def stamp(self) -> str:
         """Return a hash that changes whenever a decoded copy may be out of date; nothing is read for it but sizes and times."""
@@ -159,8 +171,19 @@ class Pictures:
                 image = image.point(lambda value: value / 256)
             return image.convert("L" if self.gray else "RGB")  # type: ignore[no-any-return]  # it is an Image
         except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:
-            reason = "it is none, or one of a kind that Pillow does not know" if "identify" in str(error) else str(error)
-            raise UserError(f"{self.name(row)}: not a picture that can be decoded ({reason}); mend or remove it") from error
+            raise self._damaged(row, error) from error
+
+    def _damaged(self, row: int, error: Exception) -> UserError:
+        reason = "it is none, or one of a kind that Pillow does not know" if "identify" in str(error) else str(error)
+        return UserError(f"{self.name(row)}: not a picture that can be decoded ({reason}); mend or remove it")
+
+    def _refuse_size(self, row: int, size: tuple[int, int]) -> None:
+        """`size` is (width, height), as Pillow has it."""
+        if size != self.size[::-1]:
+            raise UserError(
+                f"{self.name(row)}: is {_size(size[::-1])} pixels (height × width), but {self.name(0)} is {_size(self.size)}; "
+                "set `size` to bring all pictures to one size"
+            )
 
 
 def _size(size: tuple[int, ...]) -> str:

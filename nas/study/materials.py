@@ -6,34 +6,55 @@ from functools import lru_cache
 from typing import Any
 
 from nas.building import make
-from nas.errors import PluginError, UserError
+from nas.errors import NasError, PluginError, UserError
+from nas.paths import cache_folder
 from nas.plugin import Data, DataSet, NetworkContext, Task
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import Space
+from nas.training.checks import refuse_bad
 from nas.training.data import Split, split_data
-from nas.values.architecture import Configuration, PluginNode
+from nas.training.decoding import decoded
+from nas.values.architecture import Configuration, PluginNode, write
 
 CLASSIFICATION = PluginNode("classification")
 
 
 @lru_cache(maxsize=2)
 def load_data(node: PluginNode, registry: Registry, task: PluginNode = CLASSIFICATION) -> Data:
-    """Load a data set for a task, once a process. Raises PluginError where its targets are not such as the task needs."""
-    source: DataSet = make("data", node, registry)
-    source.task = task.name
-    data = source.load()
+    """Load a data set for a task, once a process; pictures may still be encoded.
+
+    Raises UserError for what cannot be loaded, or could not be trained on, PluginError where its targets are not such as the
+    task needs.
+    """
+    file = registry.find("data", node.name).file
+    told = f"data '{node.name}' ({file})"
+    try:
+        source: DataSet = make("data", node, registry)
+        source.task = task.name
+        data = source.load()
+    except NasError:
+        raise
+    except Exception as error:  # a data set is somebody's code and somebody's files
+        raise UserError(f"{told} could not be loaded: {type(error).__name__}: {error}") from error
+    refuse_bad(data, told)
     try:
         load_task(task, registry).check(data)
     except ValueError as error:
-        raise PluginError(f"{registry.find('data', node.name).file}: data set '{node.name}': {task.name} {error}") from error
+        raise PluginError(f"{file}: data set '{node.name}': {task.name} {error}") from error
     return data
+
+
+@lru_cache(maxsize=2)
+def ready_data(node: PluginNode, registry: Registry, task: PluginNode = CLASSIFICATION) -> Data:
+    """Load a data set and decode its pictures, or only check them where they are to be streamed."""
+    return decoded(load_data(node, registry, task), cache_folder())
 
 
 @lru_cache(maxsize=2)
 def load_split(node: PluginNode, registry: Registry, seed: int, task: PluginNode = CLASSIFICATION) -> Split:
     """Split a data set; the twins of a replicate follow each other and share it."""
-    return split_data(load_data(node, registry, task), seed=seed)
+    return split_data(ready_data(node, registry, task), seed=seed)
 
 
 def load_task(node: PluginNode, registry: Registry) -> Task:
@@ -61,12 +82,19 @@ def refuse_without_data(space: Space) -> None:
 def describe_data(space: Space) -> dict[str, Any]:
     """Describe the data set of a space: name, fingerprint, sizes; its first choice where it is a decision."""
     configuration = sample(space, first_choice).configuration
-    data = load_data(configuration.data, space.registry, configuration.task)
+    node, task = configuration.data, configuration.task
+    data, split = ready_data(node, space.registry, task), load_split(node, space.registry, space.seed, task)
     return {
-        "name": configuration.data.name,
-        "task": configuration.task.name,
+        "name": node.name,
+        "description": write(node),
+        "task": task.name,
         "fingerprint": data.fingerprint(),
         "num_examples": len(data.targets),
+        "num_train": len(split.train),
+        "num_val": len(split.val),
+        "num_test": len(split.test),
+        "own_test_part": data.num_test > 0,
+        "search_split_seed": space.seed,
         "num_classes": data.num_classes,
         "num_outputs": context_of(space, configuration).num_outputs,
         "input_shape": list(data.input_shape),
