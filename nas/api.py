@@ -10,17 +10,20 @@ from nas.plugin import Network
 from nas.registry import discover
 from nas.sampling import Sample, first_choice, fixing, refuse_unused, sample
 from nas.space import Space
-from nas.space import load_space as load
+from nas.space import load_space_with as load
 from nas.study.materials import context_of
 from nas.values.domains import Scalar
 
 
-def load_space(file: str | Path, *, plugins: Sequence[str | Path] = ()) -> Space:
+def load_space(
+    file: str | Path, *, plugins: Sequence[str | Path] = (), data: str | None = None, data_options: Mapping[str, str] | None = None
+) -> Space:
     """Read and check a space file with the shipped plugins, those of `./plugins`, and those of the folders `plugins`.
 
+    `data`, a name or YAML, replaces the file's data set; `data_options` are set in it, or in the file's own.
     Raises SpaceError with file, line, path, rule and value for anything wrong in it, PluginError for a faulty plugin.
     """
-    return load(file, discover(plugins))
+    return load(file, discover(plugins), data=data, options=data_options)
 
 
 def decide(space: Space, settings: Mapping[str, Scalar] | None = None) -> Sample:

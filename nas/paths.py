@@ -18,9 +18,18 @@ CACHE = "NAS_CACHE"
 """The environment variable that names where decoded pictures are kept. Processes hand it to those they start."""
 
 
+_CHOSEN = CACHE in os.environ
+
+
 def cache_folder() -> Path:
     """Return where decoded pictures are kept: the folder that NAS_CACHE names, else `cache` in the default store."""
     return Path(os.environ.get(CACHE) or default_store() / "cache")
+
+
+def keep_cache_in(store: Path) -> None:
+    """Keep decoded pictures in `store` from now on, here and in the processes that this one starts, unless a person set NAS_CACHE."""
+    if not _CHOSEN:
+        os.environ[CACHE] = str(store.resolve() / "cache")
 
 
 def default_store() -> Path:

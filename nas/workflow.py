@@ -13,7 +13,7 @@ from nas.measuring.ablation import UNCHANGED, Ablation
 from nas.measuring.of_record import effects_of, results_of
 from nas.measuring.table import write_results
 from nas.outlining import outline
-from nas.paths import default_store
+from nas.paths import default_store, keep_cache_in
 from nas.plugin import NetworkContext
 from nas.registry import Registry, discover
 from nas.report.diagram import draw_architecture
@@ -136,6 +136,7 @@ def ablate(
         raise UserError(f"ablate: the mode {mode} and {replicates} replicates say the same twice; give one of them")
     replicates = _replicates_of(mode) if mode else replicates
     store = store or default_store()
+    keep_cache_in(store)
     url = storage or default_storage(store)
     if isinstance(target, Space) or (target is not None and is_space_file(target)):
         store.mkdir(parents=True, exist_ok=True)
@@ -189,6 +190,7 @@ def _run(
 ) -> StudyResult:  # fmt: skip
     store = store or default_store()
     store.mkdir(parents=True, exist_ok=True)
+    keep_cache_in(store)
     study = Study.open(_loaded(space, plugins), storage or default_storage(store), plugins=plugins, new=new)
     return _train(study, phases, store=store, workers=workers, watch=watch)
 

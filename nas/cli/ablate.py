@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
-from nas.cli.options import json_option, mode_option, plugins_option, print_json, reference_option, set_option, storage_option, store_option
+from nas.cli.options import (
+    data_options,
+    json_option,
+    mode_option,
+    plugins_option,
+    print_json,
+    reference_option,
+    set_option,
+    storage_option,
+    store_option,
+)
 from nas.cli.progress import progress
 from nas.cli.search import show_result, summary
+from nas.errors import UserError
+
+if TYPE_CHECKING:
+    from nas.space import Space
 
 
 @click.command("ablate")
@@ -24,10 +39,12 @@ from nas.cli.search import show_result, summary
 @store_option
 @storage_option
 @plugins_option
+@data_options
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
 @json_option
 def command(
-    study: str | None, settings: dict[str, str], references: dict[str, str], only: tuple[str, ...],
+    study: str | None, data: str | None, data_options: dict[str, str],
+    settings: dict[str, str], references: dict[str, str], only: tuple[str, ...],
     mode: str | None, replicates: int | None,
     smallest_effect: float | None, store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None,
     as_json: bool,
@@ -45,9 +62,15 @@ def command(
     console = Console(stderr=as_json)
     with progress(console) as watch:
         from nas import workflow  # seconds of imports, behind the first line of the display
+        from nas.api import load_space
 
+        target: Space | str | None = study
+        if data or data_options:
+            if study is None or not workflow.is_space_file(study):
+                raise UserError("--data replaces a space file's data set, and a study has its own already; name a space file")
+            target = load_space(study, plugins=plugins, data=data, data_options=data_options)
         result = workflow.ablate(
-            study, settings=settings, references=references, only=only, mode=mode, replicates=replicates, smallest_effect=smallest_effect,
+            target, settings=settings, references=references, only=only, mode=mode, replicates=replicates, smallest_effect=smallest_effect,
             store=store, storage=storage, plugins=plugins, workers=workers, watch=watch,
         )  # fmt: skip
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.options import json_option, plugins_option, print_json, space_argument
+from nas.cli.options import data_options, json_option, plugins_option, print_json, space_argument
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 @click.command("check")
 @space_argument
 @plugins_option
+@data_options
 @click.option("--samples", type=click.IntRange(1), default=32, show_default=True, help="Architectures to draw at random and build.")
 @json_option
-def command(space: str, plugins: tuple[str, ...], samples: int, as_json: bool) -> None:
+def command(space: str, data: str | None, data_options: dict[str, str], plugins: tuple[str, ...], samples: int, as_json: bool) -> None:
     """Parse and validate SPACE, build samples of it without training, and say what a run would take.
 
     \b
@@ -33,15 +34,16 @@ def command(space: str, plugins: tuple[str, ...], samples: int, as_json: bool) -
     from rich.console import Console
 
     from nas.api import load_space
+    from nas.study.materials import study_key
     from nas.study.preview import preview
 
-    loaded = load_space(space, plugins=plugins)
+    loaded = load_space(space, plugins=plugins, data=data, data_options=data_options)
     console = Console(highlight=False)
     if not as_json:
         console.print(_tree(loaded))
     seen = preview(loaded, samples=samples)
     if as_json:
-        print_json({"name": loaded.name, "key": loaded.key, "decisions": _decisions(loaded), **seen.to_dict()})
+        print_json({"name": loaded.name, "key": study_key(loaded), "decisions": _decisions(loaded), **seen.to_dict()})
         return
     console.print()
     for line in sentences(seen):
@@ -99,6 +101,7 @@ def _tree(space: Space) -> Tree:
     from rich.tree import Tree
 
     from nas.space import Decision
+    from nas.study.materials import study_key
 
     roles, told = _roles(space), set[str]()
 
@@ -126,7 +129,7 @@ def _tree(space: Space) -> Tree:
             for part, child in inside:
                 grow(inner, part, child)
 
-    root = Tree(f"[bold]{escape(space.name)}[/bold]  (study {escape(space.name)}-{space.key})")
+    root = Tree(f"[bold]{escape(space.name)}[/bold]  (study {escape(space.name)}-{study_key(space)})")
     for section, template in space.roots.items():
         if _decides(template):
             name = section if isinstance(template, Decision) or section == "train" else f"{section}: {template.name}"  # type: ignore[union-attr]  # a section is a decision or a plugin

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from nas.cli.options import json_option, mode_option, plugins_option, print_json, space_argument, storage_option, store_option
+from nas.cli.options import data_options, json_option, mode_option, plugins_option, print_json, space_argument, storage_option, store_option
 from nas.cli.progress import progress
 from nas.cli.search import show_result, summary
 
@@ -17,12 +17,14 @@ from nas.cli.search import show_result, summary
 @store_option
 @storage_option
 @plugins_option
+@data_options
 @mode_option
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
 @click.option("--new", is_flag=True, help="Start a new study even where one of this space is there.")
 @json_option
 def command(
-    space: str, store: Path | None, storage: str | None, plugins: tuple[str, ...], mode: str | None, workers: int | None, new: bool,
+    space: str, data: str | None, data_options: dict[str, str],
+    store: Path | None, storage: str | None, plugins: tuple[str, ...], mode: str | None, workers: int | None, new: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Measure the factor of SPACE's `measure:` section with balanced twins, without searching.
@@ -34,8 +36,10 @@ def command(
     console = Console(stderr=as_json)
     with progress(console) as watch:
         from nas import workflow
+        from nas.api import load_space
 
-        result = workflow.measure(space, store=store, storage=storage, plugins=plugins, mode=mode, workers=workers, new=new, watch=watch)
+        loaded = load_space(space, plugins=plugins, data=data, data_options=data_options)
+        result = workflow.measure(loaded, store=store, storage=storage, plugins=plugins, mode=mode, workers=workers, new=new, watch=watch)
     if as_json:
         print_json(summary(result))
     else:

@@ -59,6 +59,14 @@ def reference_option(function: F) -> F:
     return click.option("--reference", "references", multiple=True, metavar="PATH=VALUE", callback=_pairs, help=text)(function)
 
 
+def data_options(function: F) -> F:
+    """`--data DATA`, and `--data-option KEY=VALUE` any number of times."""
+    text = "Another data set than the file's: a name, or YAML such as '{folder: {path: pictures}}'."
+    function = click.option("--data-option", "data_options", multiple=True, metavar="KEY=VALUE", callback=_pairs,
+                            help="An option of the data set, that of --data or the file's own, for example size=16.")(function)  # fmt: skip
+    return click.option("--data", metavar="DATA", help=text)(function)
+
+
 def _pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for value in values:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from nas.cli.options import json_option, mode_option, plugins_option, print_json, space_argument, storage_option, store_option
+from nas.cli.options import data_options, json_option, mode_option, plugins_option, print_json, space_argument, storage_option, store_option
 from nas.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 @store_option
 @storage_option
 @plugins_option
+@data_options
 @mode_option
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
 @click.option("--new", is_flag=True, help="Start a new study even where one of this space is there.")
 @json_option
 def command(
-    space: str, store: Path | None, storage: str | None, plugins: tuple[str, ...], mode: str | None, workers: int | None, new: bool,
+    space: str, data: str | None, data_options: dict[str, str],
+    store: Path | None, storage: str | None, plugins: tuple[str, ...], mode: str | None, workers: int | None, new: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Search SPACE and, where it has a `measure:` section, measure its factor with balanced twins.
@@ -41,8 +43,10 @@ def command(
     console = Console(stderr=as_json)
     with progress(console) as watch:
         from nas import workflow  # seconds of imports, behind the first line of the display
+        from nas.api import load_space
 
-        result = workflow.search(space, store=store, storage=storage, plugins=plugins, mode=mode, workers=workers, new=new, watch=watch)
+        loaded = load_space(space, plugins=plugins, data=data, data_options=data_options)
+        result = workflow.search(loaded, store=store, storage=storage, plugins=plugins, mode=mode, workers=workers, new=new, watch=watch)
     if as_json:
         print_json(summary(result))
         return

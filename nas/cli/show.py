@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nas.cli.options import json_option, plugins_option, print_json, set_option, space_argument
+from nas.cli.options import data_options, json_option, plugins_option, print_json, set_option, space_argument
 
 if TYPE_CHECKING:
     from nas.sampling import Sample
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 @space_argument
 @set_option
 @plugins_option
+@data_options
 @json_option
-def command(space: str, settings: dict[str, str], plugins: tuple[str, ...], as_json: bool) -> None:
+def command(
+    space: str, data: str | None, data_options: dict[str, str], settings: dict[str, str], plugins: tuple[str, ...], as_json: bool
+) -> None:
     """Show one architecture of SPACE: what stands first, with the decisions of `--set`.
 
     \b
@@ -35,7 +38,7 @@ def command(space: str, settings: dict[str, str], plugins: tuple[str, ...], as_j
     from nas.study.materials import context_of
     from nas.study.preview import saying_the_decisions
 
-    loaded = load_space(space, plugins=plugins)
+    loaded = load_space(space, plugins=plugins, data=data, data_options=data_options)
     decided = _decide(loaded, settings)
     architecture, context = decided.configuration.architecture, context_of(loaded, decided.configuration)
     with saying_the_decisions(loaded, decided):

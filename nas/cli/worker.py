@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nas.cli.options import plugins_option, storage_option, store_option
-from nas.paths import default_store
+from nas.paths import default_store, keep_cache_in
 
 
 @click.command("worker")
@@ -30,6 +30,7 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
     from nas.study.worker import work
 
     torch.set_num_threads(threads)
+    keep_cache_in(store or default_store())
     url = storage or default_storage(store or default_store())
     opened = Study.reopen(study, url, plugins=plugins)
 

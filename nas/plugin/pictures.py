@@ -132,10 +132,10 @@ class Pictures:
         from PIL import Image
 
         try:
+            Image.open(io.BytesIO(encoded)).verify()  # for PNG, the check sums; nothing can be asked of it afterwards
             image = Image.open(io.BytesIO(encoded))
             turned = image.getexif().get(0x0112, 1) >= 5  # its orientation swaps width and height
             size = image.size[::-1] if turned else image.size
-            image.verify()  # for PNG, the check sums
             if image.format == "JPEG" and b"\xff\xd9" not in encoded[-64:]:
                 raise OSError("image file is truncated")
         except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:

@@ -1,5 +1,6 @@
 """Layer 2: YAML to a typed Space, checked against the plugins' signatures."""
 
+from nas.space.replacing import load_space_with
 from nas.space.section_reader import parse_probe
 from nas.space.sections import Constraint, MeasureOptions, SearchOptions
 from nas.space.size import size_of
@@ -8,5 +9,5 @@ from nas.space.templates import Decision, Fixed, ListTemplate, NodeTemplate, Pla
 
 __all__ = [
     "Constraint", "Decision", "Fixed", "ListTemplate", "MeasureOptions", "NodeTemplate", "Placed", "SearchOptions", "Space", "Template",
-    "load_space", "parse_probe", "parse_space", "size_of",
+    "load_space", "load_space_with", "parse_probe", "parse_space", "size_of",
 ]  # fmt: skip

@@ -10,12 +10,14 @@ from nas.errors import NasError, PluginError, UserError
 from nas.paths import cache_folder
 from nas.plugin import Data, DataSet, NetworkContext, Task
 from nas.registry import Registry
-from nas.sampling import first_choice, sample
+from nas.sampling import first_choice, fixing, sample
 from nas.space import Space
+from nas.space.templates import decisions_in
 from nas.training.checks import refuse_bad
 from nas.training.data import Split, split_data
 from nas.training.decoding import decoded
-from nas.values.architecture import Configuration, PluginNode, write
+from nas.values.architecture import Configuration, PluginNode, key_of, write
+from nas.values.domains import Scalar
 
 CLASSIFICATION = PluginNode("classification")
 
@@ -76,6 +78,30 @@ def refuse_without_data(space: Space) -> None:
     """Raise UserError for a space that only describes its input: there is nothing to train on."""
     if space.input:
         raise UserError(f"{space.file}: `input:` stands in for data in `nas show` and `nas check`; name a data set under `data:` to train")
+
+
+@lru_cache(maxsize=8)
+def identity_of(space: Space) -> dict[str, Any]:
+    """Return what makes a study its own: the space's identity, and the fingerprint of each data set that it can train on."""
+    if space.input:
+        return space.identity()
+    fingerprints = {f"data fingerprint of {write(node)}": ready_data(node, space.registry).fingerprint() for node in data_nodes(space)}
+    return {**space.identity(), **fingerprints}
+
+
+def study_key(space: Space) -> str:
+    """Return the hash of `identity_of`, 8 digits."""
+    return key_of(identity_of(space))[:8]
+
+
+def data_nodes(space: Space) -> tuple[PluginNode, ...]:
+    """Return the data sets that a space can train on: what stands first, and each other choice in `data:` made alone."""
+    samples = [sample(space, first_choice)]
+    for placed in decisions_in(space.data):
+        for label, _ in placed.decision.labelled():
+            fixed: dict[str, Scalar] = {**dict(placed.under), placed.decision.path: label}
+            samples.append(sample(space, fixing(fixed, first_choice)))
+    return tuple(dict.fromkeys(decided.configuration.data for decided in samples))
 
 
 @lru_cache(maxsize=8)

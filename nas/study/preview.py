@@ -23,7 +23,6 @@ from nas.space import Space, size_of
 from nas.study.crew import default_workers
 from nas.study.materials import context_of, describe_data, load_data, load_task
 from nas.study.subjects import built_probes
-from nas.training.data import SHARES
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar, written
 from nas.values.outcome import Cost
@@ -146,7 +145,7 @@ class _Look:
     def seconds(self, decided: Sample) -> float:
         """Estimate one training on one thread."""
         recipe = build_recipe(decided.configuration.train, self.space.registry)
-        examples: float = SHARES[0] * describe_data(self.space)["num_examples"]
+        examples: int = describe_data(self.space)["num_train"]
         steps = recipe.epochs * math.ceil(examples / recipe.batch_size)
         return steps * self.cost(decided).num_layers * self.seconds_per_layer * EVALUATION
 

@@ -26,7 +26,7 @@ from nas.study.crew import Crew, default_workers
 from nas.study.environment import environment
 from nas.study.known import changes, studies_in
 from nas.study.ledger import Ledger, Slot, is_running, open_storage
-from nas.study.materials import context_of, describe_data, refuse_without_data
+from nas.study.materials import context_of, describe_data, identity_of, refuse_without_data, study_key
 from nas.study.run import Run
 from nas.study.subjects import built_probes
 from nas.values.architecture import Configuration
@@ -35,7 +35,7 @@ from nas.values.outcome import Cost
 from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord
 from nas.values.seeds import derive
 
-KEPT = ("key", "hash", "name", "space_text", "space_file", "identity", "plugins")
+KEPT = ("key", "hash", "name", "space_text", "space_file", "identity", "plugins", "data")
 """What the ledger keeps of a space."""
 
 
@@ -62,16 +62,17 @@ class Study:
         refuse_without_data(space)
         built_probes(space.probes, space.registry)
         known = studies_in(storage_url)
-        same = [about["key"] for about in known if about.get("hash") == space.key and about["name"] == space.name]
-        key = same[-1] if same else space.key
+        own = study_key(space)
+        same = [about["key"] for about in known if about.get("hash") == own and about["name"] == space.name]
+        key = same[-1] if same else own
         if same and new:
-            key = f"{space.key}-{len(same) + 1}"
+            key = f"{own}-{len(same) + 1}"
         about = {
-            "key": key, "hash": space.key, "name": space.name, "space_text": space.text, "space_file": space.file,
-            "identity": space.identity(), "plugins": [str(Path(p).resolve()) for p in plugins],
+            "key": key, "hash": own, "name": space.name, "space_text": space.text, "space_file": space.file,
+            "identity": identity_of(space), "plugins": [str(Path(p).resolve()) for p in plugins], "data": describe_data(space),
         }  # fmt: skip
         study = cls._opened(space, about, storage_url)
-        others = [a for a in known if a["name"] == space.name and a.get("hash") != space.key]
+        others = [a for a in known if a["name"] == space.name and a.get("hash") != own]
         if others and not same:
             study.changes = changes(others[-1], about)
         return study
@@ -118,7 +119,7 @@ class Study:
             # A mode may have set another number of replicates than the file does.
             replicates = chosen["replicates"].get(f"{chosen['title']}/{Twins(space.measure).name}") or space.measure.replicates
             space = replace(space, measure=replace(space.measure, replicates=replicates))
-        study = cls._opened(space, {key: chosen[key] for key in KEPT}, storage_url)
+        study = cls._opened(space, {key: chosen[key] for key in KEPT if key in chosen}, storage_url)
         if title is None or title == bare:
             return study
         return study.measuring(Ablation.from_dict(Ledger(study.storage, title).about["design"]))
@@ -198,7 +199,7 @@ class Study:
             planned_search=0 if ablation else space.search.trials or 0,
             plan=self._plan(),
             environment=self.search.about.get("environment", {}),
-            data=describe_data(space),
+            data=self.search.about.get("data") or describe_data(space),
             created=min((r.started for r in self._records.values() if r.started), default=None),
             changes=ablation.changes if ablation else (),
             left_out=ablation.left_out if ablation else (),

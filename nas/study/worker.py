@@ -30,7 +30,7 @@ from nas.sampling import Sample, sample
 from nas.space import Space, parse_space
 from nas.study.job import Job, run_in_processes, run_job
 from nas.study.ledger import HEARTBEAT_S, Ledger, Slot, open_storage, suggest
-from nas.study.materials import context_of
+from nas.study.materials import context_of, study_key
 from nas.study.samplers import make_pruner, make_sampler
 from nas.values.outcome import Cost, Outcome
 from nas.values.seeds import derive
@@ -87,10 +87,12 @@ def _desk(storage: optuna.storages.BaseStorage, name: str, registry: Registry, p
     bare = Ledger(storage, name)
     about = bare.about
     space = parse_space(about["space_text"], about["space_file"], registry)
-    if space.key != about["hash"]:
+    if study_key(space) != about["hash"]:
+        same_plugins = space.identity()["plugins"] == about["identity"].get("plugins")
+        what, mend = ("data", "the same files") if same_plugins else ("plugins", "the same --plugins folders and the same version")
         raise StudyError(
-            f"{name}: this process finds other plugins than the study was made with, so its trainings would not be comparable; "
-            "give the worker the same --plugins folders and the same version"
+            f"{name}: this process finds other {what} than the study was made with, so its trainings would not be comparable; "
+            f"give the worker {mend}"
         )
     if bare.phase != "search":
         return Desk(bare, space, tuple(plugins), None)

@@ -98,6 +98,11 @@ def _training_tags(training: TrainingRecord, record: StudyRecord) -> dict[str, s
         "nas.status": training.state,
         **_common_tags(record),
     }
+    if record.data:
+        # A search has one split, by the space's seed; each replicate of a measurement has a split of its own.
+        split_seed = record.data.get("search_split_seed") if training.phase == "search" else training.seed
+        tags |= {"nas.data": str(record.data.get("name", "")), "nas.data_fingerprint": str(record.data.get("fingerprint", ""))}
+        tags |= {"nas.split_seed": str(split_seed)}
     if training.configuration:
         tags["nas.architecture_key"] = training.configuration.architecture.key
         tags["nas.configuration_key"] = training.configuration.key
@@ -165,7 +170,10 @@ def _equal(first: float, second: float) -> bool:
 
 def _plan_params(record: StudyRecord) -> dict[str, str]:
     # MLflow never changes a param, and numbers of trials and replicates may grow: those are tags.
-    params = {"data": str(record.data.get("name", "")), "search.objective": f"{record.direction} {record.objective}"}
+    params = {
+        "data": str(record.data.get("description") or record.data.get("name", "")),
+        "search.objective": f"{record.direction} {record.objective}",
+    }
     if record.plan:
         params |= {
             "measure.factor": record.plan.factor,
