@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -85,8 +86,8 @@ def identity_of(space: Space) -> dict[str, Any]:
     """Return what makes a study its own: the space's identity, and the fingerprint of each data set that it can train on."""
     if space.input:
         return space.identity()
-    fingerprints = {f"data fingerprint of {write(node)}": ready_data(node, space.registry).fingerprint() for node in data_nodes(space)}
-    return {**space.identity(), **fingerprints}
+    found = {used.data: ready_data(used.data, space.registry, used.task).fingerprint() for used in _uses_of_data(space)}
+    return {**space.identity(), **{f"data fingerprint of {write(node)}": fingerprint for node, fingerprint in found.items()}}
 
 
 def study_key(space: Space) -> str:
@@ -94,14 +95,13 @@ def study_key(space: Space) -> str:
     return key_of(identity_of(space))[:8]
 
 
-def data_nodes(space: Space) -> tuple[PluginNode, ...]:
-    """Return the data sets that a space can train on: what stands first, and each other choice in `data:` made alone."""
-    samples = [sample(space, first_choice)]
+def _uses_of_data(space: Space) -> Iterator[Configuration]:
+    """Yield configurations with the data sets that a space can train on: what stands first, then each other choice alone."""
+    yield sample(space, first_choice).configuration
     for placed in decisions_in(space.data):
         for label, _ in placed.decision.labelled():
             fixed: dict[str, Scalar] = {**dict(placed.under), placed.decision.path: label}
-            samples.append(sample(space, fixing(fixed, first_choice)))
-    return tuple(dict.fromkeys(decided.configuration.data for decided in samples))
+            yield sample(space, fixing(fixed, first_choice)).configuration
 
 
 @lru_cache(maxsize=8)
