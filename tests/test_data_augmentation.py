@@ -8,12 +8,11 @@ from torch import Tensor
 
 from nas.building import build, build_recipe, cost_of, make
 from nas.errors import UserError
-from nas.measuring.failures import above_chance
 from nas.plugin import Augmentation
 from nas.registry import Registry
 from nas.sampling import first_choice, fixing, sample
 from nas.space import Space, parse_space
-from nas.study.materials import context_of, load_data
+from nas.study.materials import context_of, load_data, load_task
 from nas.training.augmenting import Augmenter
 from nas.training.data import split_data
 from nas.training.fit import Goal, train
@@ -83,7 +82,7 @@ def seen_by(space: Space, level: str, registry: Registry, *, seed: int = 3) -> l
     recipe = replace(recipe, augment=(*recipe.augment, Watching))
     SEEN.clear()
     network = build(decided.architecture, registry, context, seed=seed)
-    goal = Goal("val_accuracy", lambda *counts: not above_chance(*counts))
+    goal = Goal("val_accuracy", load_task(decided.task, registry))
     split = split_data(load_data(decided.data, registry), seed=1)
     train(network, recipe, split, cost_of(decided.architecture, registry, context), goal, seed=seed)
     return list(SEEN)
