@@ -85,7 +85,7 @@ def test_an_unknown_decision_is_refused_with_the_nearest_name(tiny: Space) -> No
 
 def test_arms_of_a_replicate_share_the_seed_and_differ_in_one_decision(tiny: Space) -> None:
     found = plan(tiny)
-    trainings = list(found.trainings(tiny))
+    trainings = list(found.trainings(tiny, lambda _: True, range(2)))
     assert len(trainings) == found.num_trainings == 16
     assert len({t.slot for t in trainings}) == 16
     assert len({t.seed for t in trainings if t.cell.replicate == 0}) == 1

@@ -69,6 +69,8 @@ def summary(result: object) -> dict[str, object]:
             {"number": t.number, "score": t.outcome.score, "decisions": dict(t.decisions)} for t in record.best() if t.outcome
         ],
         "effects": result.effects.to_dict() if result.effects else None,
+        "lost": [{"replicate": cell.replicate, "level": cell.level, "by": dict(cell.by)} for cell in record.lost],
+        "replacements": record.replacements,
         "verdict": result.effects.sentence if result.effects else None,
         "report": str(result.report),
         "tracking_uri": result.tracking_uri,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,11 +59,11 @@ class Ablation:
         """Replicates x (changes and the unchanged one)."""
         return self.replicates * (1 + len(self.changes))
 
-    def trainings(self, space: Space, fits: Fits | None = None) -> Iterator[PlannedTraining]:
-        """Yield the trainings, replicate by replicate, the unchanged one first. `fits` was asked when the changes were chosen."""
+    def trainings(self, space: Space, fits: Fits, replicates: Iterable[int]) -> Iterator[PlannedTraining]:
+        """Yield the trainings of some replicates, the unchanged one first. `fits` was asked when the changes were chosen."""
         arms = {UNCHANGED: decide(space, dict(self.base))}
         arms |= {change.level: decide(space, {**dict(self.base), change.path: change.after}) for change in self.changes}
-        for replicate in range(self.replicates):
+        for replicate in replicates:
             seed = derive(space.seed, "replicate", replicate)
             yield from (PlannedTraining(Cell(replicate, level), decided, seed) for level, decided in arms.items())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -61,8 +61,8 @@ class Design(Protocol):
     def num_trainings(self) -> int:
         """How many trainings it has."""
 
-    def trainings(self, space: Space, fits: Fits) -> Iterator[PlannedTraining]:
-        """Yield the trainings, replicate by replicate."""
+    def trainings(self, space: Space, fits: Fits, replicates: Iterable[int]) -> Iterator[PlannedTraining]:
+        """Yield the trainings of some replicates, one replicate after the other."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data, kept beside the trainings."""
@@ -136,9 +136,9 @@ class Twins:
         """Replicates x arms, matched references among them, x values of `by`."""
         return self.replicates * len(self.plan.trained_levels) * math.prod(len(values) for _, values in self.options.by)
 
-    def trainings(self, space: Space, fits: Fits) -> Iterator[PlannedTraining]:
-        """Yield the trainings, replicate by replicate. Raises UserError where constraints refuse every draw."""
-        for replicate in range(self.replicates):
+    def trainings(self, space: Space, fits: Fits, replicates: Iterable[int]) -> Iterator[PlannedTraining]:
+        """Yield the trainings of some replicates. Raises UserError where constraints refuse every draw."""
+        for replicate in replicates:
             planned = plan_replicate(space, self.options, replicate, fits)
             yield from planned
             yield from self._widened(planned)

@@ -1,4 +1,4 @@
-"""Layer 3: the record of a study → its measured trainings as results, and the effects read from them."""
+"""Layer 3: a study's record → its results and effects, with what the machine lost said beside them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nas.measuring.capacity import MISMATCH_ALLOWED
 from nas.measuring.estimates import estimate
 from nas.values.domains import Scalar, written
 from nas.values.effects import MATCHED, Contrast, Effects, Mismatch, Result
-from nas.values.records import MeasurePlan, StudyRecord
+from nas.values.records import MAX_ATTEMPTS, Cell, MeasurePlan, StudyRecord
 
 
 def results_of(record: StudyRecord) -> tuple[Result, ...]:
@@ -44,7 +44,7 @@ def effects_of(record: StudyRecord) -> Effects | None:
     matched = {m.label for m in plan.matched}
     effects = _estimated(record, plan, [r for r in results if r.level not in matched], levels=plan.levels)
     contrasts = tuple(_contrasts(record, plan, results))
-    effects = replace(effects, contrasts=contrasts, notes=(*effects.notes, *_unmatched(plan)))
+    effects = replace(effects, contrasts=contrasts, notes=(*_losses(record), *effects.notes, *_unmatched(plan)))
     if plan.looks_changed_after:
         done = "planned" if plan.looks else "taken back"
         late = (
@@ -117,3 +117,25 @@ def _unmatched(plan: MeasurePlan) -> Iterator[str]:
         if free := [written(level) for level in plan.levels if level not in matched]:
             name = "MACs" if quantity == "macs" else quantity
             yield f"No more {name} than the reference, so the effect stands as it is: {', '.join(free)}."
+
+
+def _losses(record: StudyRecord) -> Iterator[str]:
+    """Say what the machine lost for good, and what was drawn in its place (METHOD §6)."""
+    if not record.lost:
+        return
+    gone, drawn = len({cell.replicate for cell in record.lost}), record.replacements
+    told = f"{_count(len(drawn), 'replacement')} {'was' if len(drawn) == 1 else 'were'} drawn"
+    named = f" (replicate {', '.join(map(str, drawn))})" if drawn else ""
+    yield (
+        f"The machine lost {_count(len(record.lost), 'training')} for good, {MAX_ATTEMPTS} attempts each: {_listed(record.lost)}. "
+        f"{_count(gone, 'replicate')} {'is' if gone == 1 else 'are'} incomplete by it; {told}{named}."
+    )
+
+
+def _listed(lost: tuple[Cell, ...], most: int = 6) -> str:
+    named = ["replicate " + ", ".join(map(str, (c.replicate, written(c.level), *(written(v) for _, v in c.by)))) for c in lost]
+    return "; ".join(named[:most]) + (f" and {len(named) - most} more" if len(named) > most else "")
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -128,7 +128,7 @@ def decisions_of(training: TrainingRecord) -> Table:
 def accounts(record: StudyRecord) -> Table:
     """Return how many trainings were planned and what became of them, by phase."""
     design = "ablate" if record.changes else "measure"
-    planned = {"search": record.planned_search, design: _planned(record)}
+    planned = {"search": record.planned_search, design: record.planned_measured}
     found = {"search": states(record.search), design: states(record.measured)}
     phases = (design,) if record.changes else ("search", design) if record.plan or record.measured else ("search",)
     shown = [s for s in STATES if s in ("complete", "failed") or any(s in counts for counts in found.values())]
@@ -217,12 +217,3 @@ def _share(share: float | None, interval: Interval | None) -> str:
         return ABSENT
     percent = Unit(100.0, "", 0)
     return f"{percent.level(share)} {percent.interval(interval).replace('+', '')}" if interval else percent.level(share)
-
-
-def _planned(record: StudyRecord) -> int:
-    if record.plan is None:
-        return len(record.measured)
-    depths = 1
-    for _, values in record.plan.by:
-        depths *= len(values)
-    return record.plan.replicates * depths * len(record.plan.trained_levels)

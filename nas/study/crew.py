@@ -63,7 +63,8 @@ class Crew:
 
     def fill(self, wanted: int) -> None:
         """Start workers until `wanted` run, at most the crew's size."""
-        for place in sorted(set(range(min(wanted, self.size))) - {m.place for m in self.members}):
+        free = sorted(set(range(self.size)) - {m.place for m in self.members})
+        for place in free[: max(min(wanted, self.size) - len(self.members), 0)]:
             self.members.append(self._start(place))
 
     def events(self, timeout: float) -> list[Mapping[str, Any]]:

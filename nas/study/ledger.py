@@ -28,14 +28,13 @@ from nas.space import Decision
 from nas.values.architecture import Configuration
 from nas.values.domains import Choices, IntRange, Scalar
 from nas.values.outcome import Outcome
-from nas.values.records import Cell, Phase, State, TrainingRecord
+from nas.values.records import MAX_ATTEMPTS, Cell, Phase, State, TrainingRecord, lost_cells
 
 HEARTBEAT_S = 10
 GRACE_S = 60
 NAMING_S = 5
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
-MAX_ATTEMPTS = 3
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -179,6 +178,14 @@ class Ledger:
             attrs["widths"] = list(slot.widths)
         self.study.enqueue_trial({**slot.fixed, **decided}, user_attrs=attrs)
 
+    def retry(self, trial: Trial) -> None:
+        """Queue a training that is about to break once more, while attempts are left: before `fail`, so that no one else does too."""
+        frozen = self.storage.get_trial(trial._trial_id)
+        slot, fixed = str(frozen.user_attrs["slot"]), frozen.system_attrs.get("fixed_params", {})
+        if not self._given_up(slot, self.study.get_trials(deepcopy=False), attempts=MAX_ATTEMPTS - 1):
+            widths = tuple(frozen.user_attrs.get("widths", ()))
+            self.queue(Slot(slot, frozen.user_attrs["seed"], fixed, _cell(frozen.user_attrs), widths), frozen.params)
+
     def claim(self) -> Trial | None:
         """Take the next waiting trial, or None. Two workers never get the same one."""
         for waiting in self.storage.get_all_trials(self.study._study_id, deepcopy=False, states=(TrialState.WAITING,)):
@@ -217,15 +224,15 @@ class Ledger:
             trial.set_user_attr("error", message)
         self.study.tell(trial, state=TrialState.FAIL)
 
-    def close_of(self, pid: int, message: str) -> int:
-        """Close as broken what the worker `pid` of this machine was running when it crashed; return how many trials."""
-        closed = 0
+    def close_of(self, pid: int, message: str) -> list[str]:
+        """Close as broken what the worker `pid` of this machine was running when it died; return the slots."""
+        closed = []
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if list(frozen.user_attrs.get("worker", ())) == [socket.gethostname(), pid] and "outcome" not in frozen.user_attrs:
                 self.storage.set_trial_user_attr(frozen._trial_id, "end", "broken")
                 self.storage.set_trial_user_attr(frozen._trial_id, "error", message)
                 self.study.tell(frozen.number, state=TrialState.FAIL)
-                closed += 1
+                closed.append(str(frozen.user_attrs.get("slot")))
         return closed
 
     def heal(self) -> int:
@@ -248,14 +255,19 @@ class Ledger:
             self.study.tell(frozen.number, state=TrialState.FAIL)
         return closed
 
-    def has_open(self, *, running_only: bool = False) -> bool:
-        """Say whether a trial is waiting or running."""
+    def count_open(self, *, running_only: bool = False) -> int:
+        """Return how many trials are waiting or running."""
         states = (TrialState.RUNNING,) if running_only else OPEN
-        return bool(self.study.get_trials(deepcopy=False, states=states))
+        return len(self.study.get_trials(deepcopy=False, states=states))
 
-    def _given_up(self, slot: str, trials: list[FrozenTrial]) -> bool:
+    def _given_up(self, slot: str, trials: list[FrozenTrial], attempts: int = MAX_ATTEMPTS) -> bool:
         broken = [t for t in trials if t.user_attrs.get("slot") == slot and t.user_attrs.get("end") == "broken"]
-        return len(broken) >= MAX_ATTEMPTS
+        return len(broken) >= attempts
+
+    def lost(self) -> tuple[Cell, ...]:
+        """Return the cells of a measured design whose training was given up."""
+        broken = [t for t in self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,)) if t.user_attrs.get("end") == "broken"]
+        return lost_cells(self.records()) if len(broken) >= MAX_ATTEMPTS else ()
 
     # --- the records -------------------------------------------------------------------------------------------------
 
@@ -286,7 +298,6 @@ def record_of(frozen: FrozenTrial, phase: Phase) -> TrainingRecord:
     """Read a trial of the ledger as a record."""
     attrs = frozen.user_attrs
     outcome = Outcome.from_dict(attrs["outcome"]) if "outcome" in attrs else None
-    cell = attrs.get("cell")
     fixed = frozen.system_attrs.get("fixed_params", {})
     return TrainingRecord(
         number=frozen.number,
@@ -295,13 +306,18 @@ def record_of(frozen: FrozenTrial, phase: Phase) -> TrainingRecord:
         decisions=tuple((frozen.params or fixed).items()),
         configuration=Configuration.from_dict(attrs["configuration"]) if "configuration" in attrs else None,
         seed=attrs.get("seed", 0),
-        cell=Cell(cell[0], cell[1], tuple((path, value) for path, value in cell[2])) if cell else None,
+        cell=_cell(attrs),
         outcome=outcome,
         started=frozen.datetime_start.astimezone(UTC) if frozen.datetime_start else None,
         finished=frozen.datetime_complete.astimezone(UTC) if frozen.datetime_complete else None,
         worker=":".join(str(part) for part in attrs.get("worker", ())),
         error=attrs.get("error", ""),
     )
+
+
+def _cell(attrs: Mapping[str, Any]) -> Cell | None:
+    cell = attrs.get("cell")
+    return Cell(cell[0], cell[1], tuple((path, value) for path, value in cell[2])) if cell else None
 
 
 def _state(frozen: FrozenTrial, outcome: Outcome | None) -> State:

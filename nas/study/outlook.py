@@ -55,14 +55,14 @@ def outlook(study: Study, *, workers: int | None = None) -> Outlook | None:
     """Say what is left of a study's measured design, timing a few steps on this machine; None where nothing is."""
     if study.design is None:
         return None
-    plan, total = study.design.plan, study.design.num_trainings
+    plan, total = study.design.plan, study.planned_measure
     left = total - sum(t.state in ("complete", "failed") for t in study.record().measured)
     if left <= 0:
         return None
     from nas.measuring.power import detectable  # over a second of imports, wanted only here
 
     size = workers or study.space.search.workers or default_workers()
-    one = [p.sample for p in study.design.trainings(study.space, study.fits) if p.cell.replicate == 0]
+    one = [p.sample for p in study.design.trainings(study.space, study.fits, [0])]
     seconds = sum(seconds_of(study.space, one)) / len(one) * left
     alpha = nominal_alpha(plan.replicates, planned_looks=bool(plan.looks))
     found = detectable(plan.replicates, alpha=alpha) if plan.replicates > 1 else None

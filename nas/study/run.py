@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from nas.errors import StudyError
 from nas.study.crew import Crew
 from nas.study.ledger import Ledger, Slot
-from nas.values.records import TrainingRecord
+from nas.values.architecture import write
+from nas.values.records import MAX_ATTEMPTS, Cell, TrainingRecord
 
 MAX_BROKEN_IN_A_ROW = 3
 HEAL_EVERY_S = 2.0
@@ -42,7 +44,9 @@ class Run:
 
     def __init__(self, study: RunnableStudy, ledgers: Sequence[Ledger], crew: Crew, deadline: float | None) -> None:
         self.study, self.ledgers, self.crew, self.deadline = study, ledgers, crew, deadline
-        self.broken_in_a_row, self.last_error = 0, ""
+        self.broken_in_a_row: list[str] = []
+        self.last_error = ""
+        self.lost: tuple[Cell, ...] = ()
         self.measure_slots = study.measure_slots() if any(x.phase != "search" for x in ledgers) else []
         self.searched_before, self.started = study.search.about.get("searched_s", 0.0), time.time()
 
@@ -57,9 +61,9 @@ class Run:
             yield from self._until_told()
 
     def _until_told(self) -> Iterator[Mapping[str, Any]]:
-        while self._owed():
+        while owed := self._owed():
             healed = time.time()
-            self.crew.fill(self.crew.size)
+            self.crew.fill(owed)
             while time.time() - healed < HEAL_EVERY_S and self.crew.members:
                 for event in self.crew.events(timeout=0.2):
                     self._note(event)
@@ -69,45 +73,72 @@ class Run:
         for event in self.crew.events(timeout=0.0):
             self._note(event)
             yield event
+        if self.broken_in_a_row and not all(ledger.count_told() for ledger in self.ledgers):
+            self._stop()
 
-    def _owed(self) -> bool:
-        """Mend what dead workers left, queue what is missing, and say whether anything is left to train."""
-        left = False
+    def _owed(self) -> int:
+        """Mend what dead workers left, queue what is missing, and return how many trainings are waiting or running."""
+        left = 0
+        self._check(self.crew.dismiss_dead())
         for ledger in self.ledgers:
             ledger.heal()
             searching = ledger.phase == "search"
+            if not searching and (lost := ledger.lost()) != self.lost:
+                self.lost = lost
+                refuse_hopeless(lost, ledger)
+                self.measure_slots = self.study.measure_slots()
             if searching and self.deadline:
                 ledger.study.set_user_attr("searched_s", self.searched_before + min(time.time(), self.deadline) - self.started)
             over = searching and self.deadline is not None and time.time() >= self.deadline
             if not over:
                 ledger.ensure(self.study.search_slots(ahead=2 * self.crew.size) if searching else self.measure_slots)
-            left |= ledger.has_open(running_only=over)
+            left += ledger.count_open(running_only=over)
         return left
 
     def _note(self, event: Mapping[str, Any]) -> None:
         self.study.note(event)
         if event["event"] == "finished":
-            self.broken_in_a_row = 0
+            self.broken_in_a_row = []
         if event["event"] == "stopped":
             raise StudyError(f"a worker stopped; what is finished is kept. It said:\n{event['error']}")
         if event["event"] == "broken":
-            self._broke(event["error"])
+            self._broke(event["error"], [event["slot"]])
 
-    def _broke(self, message: str) -> None:
-        self.broken_in_a_row += 1
+    def _broke(self, message: str, slots: Sequence[str]) -> None:
+        """Stop where trainings of several trials or replicates break in a row; one alone is tried again, then given up."""
+        self.broken_in_a_row += slots
         self.last_error = message
-        if self.broken_in_a_row >= MAX_BROKEN_IN_A_ROW:
-            count = f"{self.broken_in_a_row} trainings in a row failed"
-            raise StudyError(f"{count}; what is finished is kept. The last one said:\n{message}")
+        if len({slot.partition("|")[0] for slot in self.broken_in_a_row}) >= MAX_BROKEN_IN_A_ROW:
+            self._stop()
+
+    def _stop(self) -> None:
+        count = len(self.broken_in_a_row)
+        raise StudyError(f"{count} trainings in a row failed; what is finished is kept. The last one said:\n{self.last_error}")
 
     def _check(self, dead: Sequence[Any]) -> None:
         for member in dead:
             code, said = member.process.returncode, "\n".join(member.errors)
             if code > 0 and not self.last_error:
                 raise StudyError(f"a worker ended with an error:\n{said}")
+            # A worker that dies is replaced and its training is run again, but not for ever: it counts as broken.
             if -code in CRASHES:
-                # Killed workers are replaced and their training is run again. A crash comes from the training itself:
-                # it counts as broken, so that one which always crashes ends the run instead of going round for ever.
                 message = f"the worker crashed with {signal.Signals(-code).name} in compiled code:\n{said}"
-                if sum(ledger.close_of(member.process.pid, message) for ledger in self.ledgers):
-                    self._broke(message)
+            elif -code == signal.SIGKILL:
+                message = "the worker was killed with SIGKILL: by the system, most often for want of memory, or by a person"
+            else:
+                continue
+            if slots := [slot for ledger in self.ledgers for slot in ledger.close_of(member.process.pid, message)]:
+                self._broke(message, slots)
+
+
+def refuse_hopeless(lost: Sequence[Cell], ledger: Ledger) -> None:
+    """Raise StudyError where a cell of the design was lost again and again and never trained: a replacement would be lost too."""
+    trained = {(t.cell.level, t.cell.by) for t in ledger.records() if t.cell and t.state in ("complete", "failed")}
+    for (level, by), count in Counter((cell.level, cell.by) for cell in lost).items():
+        if count >= MAX_ATTEMPTS and (level, by) not in trained:
+            error = next(t.error for t in ledger.records() if t.cell and (t.cell.level, t.cell.by) == (level, by) and t.error)
+            where = ", ".join([write(level), *(f"{path} {write(value)}" for path, value in by)])
+            raise StudyError(
+                f"{where}: {count} replicates lost this training for good, {MAX_ATTEMPTS} attempts each, and none has it; "
+                f"what is finished is kept. It said:\n{error}"
+            )

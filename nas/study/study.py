@@ -32,7 +32,7 @@ from nas.study.subjects import built_probes
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar
 from nas.values.outcome import Cost
-from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord
+from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord, owed_replicates
 from nas.values.seeds import derive
 
 KEPT = ("key", "hash", "name", "space_text", "space_file", "identity", "plugins", "data")
@@ -222,14 +222,15 @@ class Study:
 
     @property
     def planned_measure(self) -> int:
-        """How many trainings the measured design has."""
-        return self.design.num_trainings if self.design else 0
+        """How many trainings the measured design has, those of replacement replicates with them."""
+        return self.record().planned_measured
 
     @property
     def is_measured(self) -> bool:
         """Whether every training of the measured design has its outcome."""
-        measured = {t.cell for t in self.record().measured if t.state in ("complete", "failed")}
-        return len(measured) >= self.planned_measure
+        record = self.record()
+        measured = {t.cell for t in record.measured if t.state in ("complete", "failed")}
+        return len(measured) >= record.planned_measured
 
     @property
     def is_idle(self) -> bool:
@@ -265,8 +266,15 @@ class Study:
         return [Slot(f"t{i}", derive(self.space.seed, "trial", i), {}) for i in range(count)]
 
     def measure_slots(self) -> list[Slot]:
-        """Return the measured design's slots, replicate by replicate. Raises UserError where constraints refuse every draw."""
-        planned = self.design.trainings(self.space, self.fits) if self.design else ()
+        """Return the measured design's slots, replicate by replicate.
+
+        A replicate that lost a training for good is replaced by the next one, with a seed of its own (METHOD §6). Raises
+        UserError where constraints refuse every draw.
+        """
+        if self.design is None or self.measured is None:
+            return []
+        owed = owed_replicates(self.design.plan.replicates, self.measured.lost())
+        planned = self.design.trainings(self.space, self.fits, owed)
         return [Slot(p.slot, p.seed, dict(p.sample.decisions), p.cell, p.widths) for p in planned]
 
     def fits(self, configuration: Configuration) -> bool:

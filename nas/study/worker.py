@@ -103,7 +103,7 @@ def _desk(storage: optuna.storages.BaseStorage, name: str, registry: Registry, p
 
 
 def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
-    where = {"ledger": desk.ledger.name, "trial": trial._trial_id, "number": trial.number}
+    where = {"ledger": desk.ledger.name, "trial": trial._trial_id, "number": trial.number, "slot": trial.user_attrs["slot"]}
     try:
         sampled, cost = _decide(desk, trial, registry)
         if sampled is None:
@@ -113,6 +113,7 @@ def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
     except Exception as error:
         message = str(error) if isinstance(error, NasError) else "".join(traceback.format_exception(error))
         with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            desk.ledger.retry(trial)
             desk.ledger.fail(trial, "broken", message)
         emit({"event": "broken", **where, "error": message})
         return

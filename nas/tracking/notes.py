@@ -53,7 +53,7 @@ def progress(record: StudyRecord) -> str:
     measured = [t for t in record.measured if t.state in ("complete", "failed")]
     told = [] if record.changes else [f"{len(done)} of {record.planned_search} trials"]
     if record.plan:
-        told.append(f"{len(measured)} of {planned_measured(record.plan)} measured trainings")
+        told.append(f"{len(measured)} of {record.planned_measured} measured trainings")
     text = ", ".join(told)
     everything = (*record.search, *record.measured)
     counts = {
@@ -72,11 +72,6 @@ def plan_text(plan: MeasurePlan) -> str:
     for path, values in plan.by:
         text += f", by {_leaf(path)} " + ", ".join(write(value) for value in values)
     return f"{text}; {plan.replicates} replicates"
-
-
-def planned_measured(plan: MeasurePlan) -> int:
-    """Return how many trainings a measurement asks for: replicates x arms x values of each `by` decision."""
-    return plan.replicates * len(set(plan.trained_levels)) * math.prod(len(values) for _, values in plan.by)
 
 
 def _best(record: StudyRecord) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -14,6 +15,9 @@ from nas.values.outcome import Outcome
 
 Phase = Literal["search", "measure", "ablate"]
 State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupted", "broken", "invalid"]
+
+MAX_ATTEMPTS = 3
+"""A training that broke this often is lost for good."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,11 @@ class MeasurePlan:
     def trained_levels(self) -> tuple[Scalar, ...]:
         """Every arm of a replicate: the reference, the levels, the matched references."""
         return (self.reference, *self.levels, *(matched.label for matched in self.matched))
+
+    @property
+    def cells(self) -> int:
+        """How many trainings a replicate has: every arm at every combination of the `by` decisions."""
+        return len(set(self.trained_levels)) * math.prod(len(values) for _, values in self.by)
 
 
 @dataclass(frozen=True)
@@ -154,8 +163,42 @@ class StudyRecord:
         """Return what a full name such as `val_accuracy` stands for."""
         return metric_of(full_name, self.metrics)
 
+    def lost(self) -> tuple[Cell, ...]:
+        """The measured trainings that the machine lost for good."""
+        return lost_cells(self.measured)
+
+    @property
+    def replacements(self) -> tuple[int, ...]:
+        """The replicates that were drawn for those that lost a training (METHOD §6)."""
+        return tuple(owed_replicates(self.plan.replicates, self.lost)[self.plan.replicates :]) if self.plan else ()
+
+    @property
+    def planned_measured(self) -> int:
+        """How many measured trainings there will be: replacements with them, lost ones left out."""
+        owed = owed_replicates(self.plan.replicates, self.lost) if self.plan else range(0)
+        return len(owed) * (self.plan.cells if self.plan else 0) - sum(cell.replicate in owed for cell in self.lost)
+
     def best(self, count: int = 5) -> tuple[TrainingRecord, ...]:
         """Return the best completed trials of the search, best first."""
         done = [t for t in self.search if t.state == "complete" and t.outcome]
         sign = -1 if self.direction == "maximize" else 1
         return tuple(sorted(done, key=lambda t: sign * (t.outcome.score if t.outcome else 0.0))[:count])
+
+
+def lost_cells(trainings: Iterable[TrainingRecord]) -> tuple[Cell, ...]:
+    """Return the cells whose training broke `MAX_ATTEMPTS` times and was never told."""
+    broken, told = dict[Cell, int](), set[Cell]()
+    for training in trainings:
+        if training.cell and training.state == "broken":
+            broken[training.cell] = broken.get(training.cell, 0) + 1
+        elif training.cell and training.state in ("complete", "failed"):
+            told.add(training.cell)
+    return tuple(cell for cell, count in broken.items() if count >= MAX_ATTEMPTS and cell not in told)
+
+
+def owed_replicates(planned: int, lost: Collection[Cell]) -> range:
+    """Return the replicates to train: as many as planned, and the next one for each that lost a training, at most twice as many."""
+    gone, count = {cell.replicate for cell in lost}, planned
+    while count < 2 * planned and count - sum(replicate < count for replicate in gone) < planned:
+        count += 1
+    return range(count)
