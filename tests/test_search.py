@@ -46,10 +46,12 @@ def start(space: Path, folder: Path) -> subprocess.Popen[str]:
 def wait_for(phase: str, process: subprocess.Popen[str], count: int) -> None:
     """Read the progress lines until `count` trainings of `phase` are done."""
     assert process.stdout is not None
+    lines = []
     for line in process.stdout:
+        lines.append(line)
         if f"{phase} {count}/" in line:
             return
-    pytest.fail(f"the run ended before {phase} {count}")
+    pytest.fail(f"the run ended before {phase} {count}: {''.join(lines)}")
 
 
 def replicates(result: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
