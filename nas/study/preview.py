@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
 import time
@@ -94,7 +93,7 @@ class _Look:
         costs = [self.cost(s) for s in self.drawn]
         violating = sum(not self.fits(s.configuration) for s in self.random)
         twins = Twins.of(space, options, fits=self.fits, cost=self._cost) if options else None
-        planned = tuple(itertools.takewhile(lambda p: p.cell.replicate == 0, twins.trainings(space, self.fits))) if twins else ()
+        planned = tuple(twins.trainings(space, self.fits, [0])) if twins else ()
         replicates = options.replicates if options else 0
         return Preview(
             architectures=_whole(size_of(space.architecture)),

@@ -71,7 +71,7 @@ def take_over(study: Study, library: Library) -> int:
     library.refresh()
     told = {t.user_attrs.get("slot") for t in study.measured.study.get_trials(deepcopy=False) if t.state in TOLD}
     taken = 0
-    for planned in study.design.trainings(study.space, study.fits):
+    for planned in study.owed_trainings():
         found = None if planned.slot in told else library.find(study, planned)
         if found:
             _tell(study.measured, planned, *found)

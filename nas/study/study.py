@@ -16,7 +16,7 @@ import optuna
 from nas.building import cost_of
 from nas.errors import UserError, nearest
 from nas.measuring.ablation import Ablation, decide, plan_ablation
-from nas.measuring.design import Design, Twins
+from nas.measuring.design import Design, PlannedTraining, Twins
 from nas.measuring.of_record import effects_of
 from nas.plugin import NetworkContext
 from nas.registry import discover
@@ -266,16 +266,18 @@ class Study:
         return [Slot(f"t{i}", derive(self.space.seed, "trial", i), {}) for i in range(count)]
 
     def measure_slots(self) -> list[Slot]:
-        """Return the measured design's slots, replicate by replicate.
+        """Return the measured design's slots. Raises UserError where constraints refuse every draw."""
+        return [Slot(p.slot, p.seed, dict(p.sample.decisions), p.cell, p.widths) for p in self.owed_trainings()]
+
+    def owed_trainings(self) -> Iterator[PlannedTraining]:
+        """Yield the measured design's trainings, replicate by replicate.
 
         A replicate that lost a training for good is replaced by the next one, with a seed of its own (METHOD §6). Raises
         UserError where constraints refuse every draw.
         """
-        if self.design is None or self.measured is None:
-            return []
-        owed = owed_replicates(self.design.plan.replicates, self.measured.lost())
-        planned = self.design.trainings(self.space, self.fits, owed)
-        return [Slot(p.slot, p.seed, dict(p.sample.decisions), p.cell, p.widths) for p in planned]
+        if self.design is not None and self.measured is not None:
+            owed = owed_replicates(self.design.plan.replicates, self.measured.lost())
+            yield from self.design.trainings(self.space, self.fits, owed)
 
     def fits(self, configuration: Configuration) -> bool:
         """Say whether a configuration keeps the space's constraints."""

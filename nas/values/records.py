@@ -163,6 +163,7 @@ class StudyRecord:
         """Return what a full name such as `val_accuracy` stands for."""
         return metric_of(full_name, self.metrics)
 
+    @property
     def lost(self) -> tuple[Cell, ...]:
         """The measured trainings that the machine lost for good."""
         return lost_cells(self.measured)
