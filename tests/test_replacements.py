@@ -67,7 +67,7 @@ def write(folder: Path, registry: Registry, *, how: str, more_than: int, space: 
 
 def test_a_pair_lost_for_good_leaves_its_depth_and_a_replacement_is_drawn(tmp_path: Path, registry: Registry, nas_command: Command) -> None:
     write(tmp_path, registry, how="memory", more_than=PLAIN_AT_2)
-    done = nas_command("measure", "lossy.yaml", "--json")
+    done = nas_command("measure", "lossy.yaml", "--json", timeout=600)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["lost"] == [{"replicate": 1, "level": "projection", "by": {DEPTH: 2}}]
@@ -93,7 +93,7 @@ def test_a_training_that_kills_its_worker_every_time_is_lost_and_not_tried_for_e
     tmp_path: Path, registry: Registry, nas_command: Command
 ) -> None:
     write(tmp_path, registry, how="killed", more_than=PLAIN_AT_2, space=AT_2)
-    done = nas_command("measure", "lossy.yaml", "--json")
+    done = nas_command("measure", "lossy.yaml", "--json", timeout=600)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["lost"], found["replacements"]) == ([{"replicate": 1, "level": "projection", "by": {}}], [2])
