@@ -45,10 +45,11 @@ PARAMETERS: dict[str, dict[str, Value]] = {
     "network/dense": {"depth": 2},  # 100 layers take long to export
     "network/generator": {"widths": (8, 8, 8)},
 }
+DATA = [f"data/{name}" for name in ("digits", "noisy_scenes", "mixture", "identity_map")]  # others may have to be downloaded
 NEEDS_PACKAGE = {"network/timm": "timm", "network/torchvision": "torchvision"}
 
 
-@pytest.mark.parametrize("which", [*SHIPPED, "data/digits"])  # other data sets may have to be downloaded
+@pytest.mark.parametrize("which", [*SHIPPED, *DATA])
 def test_shipped_plugin_keeps_the_contract(which: str) -> None:
     if which in NEEDS_PACKAGE and not importlib.util.find_spec(NEEDS_PACKAGE[which]):
         pytest.skip(f"the optional package {NEEDS_PACKAGE[which]} is not installed")

@@ -61,7 +61,7 @@ class Task:
         """Say why figures are not above `chance`, the level of the first metric; '' where they are."""
         metric = self.metrics[0]
         value = self.figures(tally)[metric.name]
-        if metric.sign * (value - chance) > 0:
+        if metric.sign * (value - chance) > 1e-9:  # a constant answer itself may be off by rounding
             return ""
         side = "above" if metric.sign > 0 else "below"
         return f"{metric.name} {value:.4g} is not {side} {chance:.4g}, which a constant answer gets"

@@ -24,6 +24,7 @@ from nas.testing.contracts import (
     ScheduleContract,
     ShortcutContract,
     StemContract,
+    TaskContract,
     check_plugin,
 )
 from nas.testing.subject import CheckResult, ContractError, Subject
@@ -31,5 +32,6 @@ from nas.testing.subject import CheckResult, ContractError, Subject
 __all__ = [
     "ActivationContract", "AugmentationContract", "BlockContract", "CheckResult", "ContractError", "DataContract",
     "HeadContract", "InitialisationContract", "LongSkipContract", "NetworkContract", "NormContract", "OptimizerContract",
-    "PluginContract", "ProbeContract", "ScheduleContract", "ShortcutContract", "StemContract", "Subject", "check_plugin",
+    "PluginContract", "ProbeContract", "ScheduleContract", "ShortcutContract", "StemContract", "Subject", "TaskContract",
+    "check_plugin",
 ]  # fmt: skip

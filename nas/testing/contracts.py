@@ -26,6 +26,7 @@ CHECKS: Mapping[str, tuple[Check, ...]] = {
     "activation": unit_checks.ACTIVATION,
     "initialisation": network_checks.INITIALISATION,
     "data": training_checks.DATA,
+    "task": training_checks.TASK,
     "optimizer": training_checks.OPTIMIZER,
     "schedule": training_checks.SCHEDULE,
     "augmentation": training_checks.AUGMENTATION,
@@ -151,6 +152,12 @@ class DataContract(PluginContract):
     """The contract of a data set."""
 
     kind = "data"
+
+
+class TaskContract(PluginContract):
+    """The contract of a task."""
+
+    kind = "task"
 
 
 class OptimizerContract(PluginContract):

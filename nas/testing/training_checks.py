@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from nas.plugin import Data, DataSet, Task
+from nas.study.materials import load_task
 from nas.testing.subject import Subject, broken
+from nas.values.architecture import PluginNode
 
 
 def check_optimizer_learns(subject: Subject) -> None:
@@ -47,18 +51,83 @@ def check_schedule_is_a_finite_factor(subject: Subject) -> None:
 
 
 def check_data_is_complete(subject: Subject) -> None:
-    """Inputs are finite float32, targets are int64 in the range of the classes, and loading again gives the same."""
-    data = subject.built().load()
+    """For each of its tasks: inputs are finite, targets are such as the task needs, and loading again gives the same."""
+    for name in type(subject.built()).tasks:
+        _check_data_for(subject, load_task(PluginNode(name), subject.registry), name)
+
+
+def _check_data_for(subject: Subject, task: Task, name: str) -> None:
+    data = _loaded(subject, name)
     if data.inputs.dtype not in (torch.float32, torch.uint8):
         broken(f"inputs must be float32, or uint8 pictures, got {data.inputs.dtype}")
     if isinstance(data.inputs, torch.Tensor) and not data.inputs.isfinite().all():
         broken("inputs must be finite")
-    if data.targets.dtype != torch.int64 or len(data.targets) != len(data.inputs):
-        broken(f"targets must be one int64 for each of {len(data.inputs)} inputs, got {data.targets.dtype} {tuple(data.targets.shape)}")
-    if data.targets.min() < 0 or data.targets.max() >= data.num_classes:
+    if len(data.targets) != len(data.inputs):
+        broken(f"there must be one target for each of {len(data.inputs)} inputs, got {len(data.targets)}")
+    try:
+        task.check(data)
+    except ValueError as error:
+        broken(f"{name} {error}")
+    if data.targets.is_floating_point():
+        if data.targets.dtype != torch.float32 or not data.targets.isfinite().all():
+            broken(f"targets that are numbers must be finite float32, got {data.targets.dtype}")
+    elif data.targets.dtype != torch.int64:
+        broken(f"targets that are classes must be int64, got {data.targets.dtype}")
+    elif data.targets.min() < 0 or data.targets.max() >= data.num_classes:
         broken(f"targets run from {data.targets.min()} to {data.targets.max()}, but there are {data.num_classes} classes")
-    if subject.built().load().fingerprint() != data.fingerprint():
+    if _loaded(subject, name).fingerprint() != data.fingerprint():
         broken("loading it twice gives two data sets; order and content must not depend on chance")
+
+
+def _loaded(subject: Subject, task: str) -> Data:
+    source: DataSet = subject.built()
+    source.task = task
+    return source.load()
+
+
+def check_task_tallies_add_up(subject: Subject) -> None:
+    """Tallies of two halves add up to the whole's, and give a finite figure for every metric that the task declares."""
+    task, (outputs, targets) = subject.built(), _answers(subject)
+    whole, halves = task.tally(outputs, targets), [task.tally(outputs[i::2], targets[i::2]) for i in range(2)]
+    if not torch.allclose(whole.double(), sum(halves).double(), rtol=1e-5):
+        broken(f"tally gives {whole.tolist()} for a batch, and for its halves {[half.tolist() for half in halves]}")
+    figures, declared = task.figures(whole), {metric.name for metric in task.metrics}
+    if set(figures) != declared or not all(math.isfinite(value) for value in figures.values()):
+        broken(f"figures gives {dict(figures)}, but the task declares {sorted(declared)}")
+
+
+def check_task_loss_is_differentiable(subject: Subject) -> None:
+    """The loss is one finite number with a gradient for the outputs."""
+    outputs, targets = _answers(subject)
+    loss = subject.built().loss(outputs.requires_grad_(), targets)
+    if loss.shape != () or not loss.isfinite():
+        broken(f"the loss must be one finite number, got {loss}")
+    loss.backward()
+    if outputs.grad is None or not outputs.grad.any():
+        broken("no gradient reaches the outputs")
+
+
+def check_task_constant_answer_has_a_level(subject: Subject) -> None:
+    """`constant` gives a level for every metric and for the loss: what a network scores that ignores its input."""
+    task, (outputs, targets) = subject.built(), _answers(subject)
+    levels = task.constant(targets, tuple(outputs.shape[1:]))
+    missing = {metric.name for metric in task.all_metrics()} - set(levels)
+    if missing:
+        broken(f"constant says nothing of {', '.join(sorted(missing))}")
+
+
+def _answers(subject: Subject) -> tuple[Tensor, Tensor]:
+    """Return answers of a network and targets that fit the task: those of the first data set that it checks and takes."""
+    generator, task = torch.Generator().manual_seed(0), subject.built()
+    tried = [torch.randint(3, shape, generator=generator) for shape in ((8,), (8, 4, 4))]
+    tried.append(torch.randn(8, 2, generator=generator))
+    inputs = torch.randn(8, 1, 4, 4, generator=generator)
+    for targets in tried:
+        data = Data(inputs, targets, ("a", "b", "c"))
+        with suppress(ValueError):
+            task.check(data)
+            return torch.randn(8, *task.output_shape(data), generator=generator), targets
+    return broken("check(data) refuses one class an input, one class a pixel and two numbers an input; it is tried on these")
 
 
 def check_augmentation_keeps_the_shape(subject: Subject) -> None:
@@ -95,3 +164,4 @@ OPTIMIZER = (check_optimizer_learns,)
 AUGMENTATION = (check_augmentation_keeps_the_shape, check_augmentation_draws_from_its_generator_alone)
 SCHEDULE = (check_schedule_is_a_finite_factor,)
 DATA = (check_data_is_complete,)
+TASK = (check_task_tallies_add_up, check_task_loss_is_differentiable, check_task_constant_answer_has_a_level)

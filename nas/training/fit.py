@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
+from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 
 from nas.plugin import Task
@@ -121,13 +122,22 @@ class _Module(pl.LightningModule):
         optimizer.zero_grad()
         self.manual_backward(loss)
         if self.recipe.gradient_clip_val is not None:
-            self.clip_gradients(optimizer.optimizer, self.recipe.gradient_clip_val, "norm")
+            self._clip(optimizer.optimizer, self.recipe.gradient_clip_val)
         optimizer.step()
         self.goal.on_step(self.global_step)
         with torch.no_grad():
             tally = self.goal.task.tally(outputs, targets)
             self.tallies = tally if self.tallies is None else self.tallies + tally
             self.totals += torch.stack((loss.detach() * len(targets), self.totals.new_tensor(len(targets))))
+
+    def _clip(self, optimizer: torch.optim.Optimizer, norm: float) -> None:
+        precision = self.trainer.precision_plugin
+        if not isinstance(precision, MixedPrecision):
+            self.clip_gradients(optimizer, norm, "norm")
+            return
+        # Here gradients may be scaled still, and Lightning refuses to clip those of a fused optimizer, which unscales them itself.
+        scale = precision.scaler.get_scale() if precision.scaler is not None else 1.0
+        nn.utils.clip_grad_norm_(self.network.parameters(), norm * scale)
 
     def on_train_epoch_end(self) -> None:
         loss, count = self.totals.tolist()

@@ -9,6 +9,8 @@ from torch import nn
 
 from nas.plugin import Fraction, Optimizer, Positive, plugin
 
+from ._fused import fits_fused
+
 
 @plugin("adamw")
 class AdamW(Optimizer):
@@ -19,4 +21,5 @@ class AdamW(Optimizer):
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Return the optimizer over `parameters`."""
-        return torch.optim.AdamW(parameters, self.lr, betas=self.betas, weight_decay=self.weight_decay)
+        given = list(parameters)
+        return torch.optim.AdamW(given, self.lr, betas=self.betas, weight_decay=self.weight_decay, fused=fits_fused(given))

@@ -9,6 +9,8 @@ from torch import nn
 
 from nas.plugin import Fraction, Optimizer, Positive, plugin
 
+from ._fused import fits_fused
+
 
 @plugin("sgd")
 class SGD(Optimizer):
@@ -19,4 +21,7 @@ class SGD(Optimizer):
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Return the optimizer over `parameters`."""
-        return torch.optim.SGD(parameters, self.lr, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov)
+        given = list(parameters)
+        return torch.optim.SGD(
+            given, self.lr, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov, fused=fits_fused(given)
+        )

@@ -74,7 +74,7 @@ class Segmentation(Task):
 
     def constant(self, targets: Tensor, output_shape: tuple[int, ...]) -> Mapping[str, float]:
         """One class everywhere: its share of the pixels, over the number of classes that occur."""
-        counts = targets.flatten().bincount()
+        counts = targets.flatten().bincount().double()
         some = targets[:_SAMPLE]
         uniform = self.loss(torch.zeros(len(some), *output_shape, device=some.device), some)
         return {"iou": float(counts.max() / counts.sum() / (counts > 0).sum()), "loss": float(uniform)}
