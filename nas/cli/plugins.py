@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -101,6 +102,34 @@ def show(name: str, plugins: tuple[str, ...], as_json: bool) -> None:
             click.echo(line)
 
 
+@command.command("new")
+@click.argument("kind")
+@click.argument("name")
+@click.option("--plugins", type=click.Path(path_type=Path), metavar="DIR", help="The folder to write to; ./plugins by default.")
+def new(kind: str, name: str, plugins: Path | None) -> None:
+    """Start a plugin: write a working one of KIND called NAME, and its contract as a test. Nothing is written over.
+
+    \b
+    Example:
+      nas plugins new block mine
+      nas plugins new shortcut mine --plugins elsewhere
+    """
+    from nas.authoring.example import InList, place_of
+    from nas.authoring.scaffold import new_plugin
+    from nas.registry import discover
+
+    folder = plugins or Path("plugins")
+    registry = discover([folder] if folder.is_dir() else [])
+    file, test_file = new_plugin(kind, name, folder, registry)
+    beside = "" if plugins is None else f" --plugins {folder}"
+    place = place_of(kind, registry)
+    key, said = [step for step in place if isinstance(step, str)][-1], f"[{name}]" if isinstance(place[-1], InList) else name
+    click.echo(f"Wrote {file}, a working {kind} to change, and {test_file}.")
+    click.echo(f"  look at it:       nas plugins show {kind}/{name}{beside}")
+    click.echo(f"  test it:          nas plugins test {kind}/{name}{beside}, or pytest {test_file}")
+    click.echo(f"  in a space file:  {key}: {said}")
+
+
 @command.command("test")
 @click.argument("name")
 @plugins_option
@@ -148,6 +177,22 @@ def schema(plugins: tuple[str, ...]) -> None:
     from nas.space.schema import schema_of
 
     print_json(schema_of(discover(plugins)))
+
+
+@command.command("catalogue")
+@click.option("--shipped", is_flag=True, help="Only the plugins that ship.")
+@plugins_option
+def catalogue(shipped: bool, plugins: tuple[str, ...]) -> None:
+    """Print a catalogue of the plugins in Markdown: formula, parameters with ranges, source.
+
+    \b
+    Example:
+      nas plugins catalogue > plugins.md
+    """
+    from nas.authoring.catalogue import catalogue as written
+    from nas.registry import discover
+
+    click.echo(written(discover(plugins), shipped=shipped), nl=False)
 
 
 def _listed(infos: Sequence[PluginInfo]) -> Iterator[str]:
