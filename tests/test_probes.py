@@ -328,6 +328,14 @@ def test_twins_are_compared_by_a_probes_figure_and_the_tracker_has_all_of_them(
     assert all("deleting one of 2 units" in run.data.tags["nas.probe.lesion"] for run in runs)
 
 
+def test_check_says_what_every_training_is_measured_by(
+    nas_command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "probed.yaml").write_text(STUDY)
+    done = nas_command("check", "probed.yaml", "--samples", "1")
+    assert "Every training is measured by lesion, gradients" in " ".join(done.stdout.split()), done.stderr
+
+
 def test_one_network_is_probed_from_the_command_line(nas_command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
     (tmp_path / "probed.yaml").write_text(STUDY)
     done = nas_command("probe", "{lesion: {recompute: false}}", "probed.yaml", "--set", "architecture.staged.shortcut=identity", "--json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from nas.probes import added_by_branch, explained, responses, ridge, same_shape_
 from nas.registry import discover
 from nas.sampling import first_choice, sample
 from nas.space import parse_space
+from nas.testing import check_plugin
 from nas.testing.probe_checks import probed
 from nas.testing.subject import completed
 from nas.values.architecture import PluginNode, Value
@@ -237,7 +239,7 @@ def test_the_middle_of_the_landscape_is_the_trained_loss_and_directions_have_the
     batch = given.parts["train"]
     reading = read("landscape", given, points=5, examples=1000)
     assert len(reading.series["grid"]) == 25
-    expected = float(given.loss(given.network()(batch.inputs), batch.targets))
+    expected = given.loss(given.network()(batch.inputs), batch.targets).item()
     assert reading.figures["loss"] == pytest.approx(expected, rel=1e-5)
     assert reading.series["grid"][12] == pytest.approx(expected, rel=1e-5)
     assert read("landscape", given, points=5, radius=1e-6).figures["rise"] == pytest.approx(0, abs=1e-3)
@@ -273,3 +275,23 @@ def test_a_stretched_network_gives_the_same_answers_from_more_layers(options: st
 def test_units_that_cannot_be_an_identity_are_not_stretched() -> None:
     with pytest.raises(ValueError, match="can be made an identity"):
         read("stretch", subject("shortcut: none, block: preact_basic"))
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parent.parent / "docs" / "probes.md").read_text()
+
+
+@pytest.mark.parametrize("name", REGISTRY.names("probe"))
+def test_the_page_of_probes_has_every_figure_and_series(name: str) -> None:
+    cls = REGISTRY.find("probe", name).cls
+    section = PAGE.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    missing = [declared.name for declared in (*cls.figures, *cls.series) if f"`{declared.name}`" not in section]  # type: ignore[attr-defined]
+    assert not missing
+
+
+def test_the_probe_that_the_page_writes_keeps_the_contract(tmp_path: Path) -> None:
+    (tmp_path / "probes").mkdir()
+    (tmp_path / "probes" / "sparsity.py").write_text(PAGE.partition("```python\n")[2].partition("```")[0])
+    results = check_plugin(discover([tmp_path]), "probe", "sparsity")
+    assert [result.detail for result in results if not result.passed] == []

@@ -59,6 +59,8 @@ def sentences(seen: Preview) -> list[str]:
     ]
     if seen.constraints:
         lines.append(_violation(seen))
+    if seen.probes:
+        lines.append(f"Every training is measured by {', '.join(seen.probes)}; the time for it is not in what follows.")
     if seen.minutes is None:
         return [*lines, "Nothing can be trained: `input:` stands in for the data. Name a data set under `data:` to search."]
     lines.append(f"The search trains {seen.planned_search or 'as many as fit into its minutes'}.")

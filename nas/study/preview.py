@@ -57,6 +57,7 @@ class Preview:
     detectable: float | None
     minutes: float | None
     workers: int
+    probes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
@@ -109,6 +110,7 @@ class _Look:
             arms=len(options.arms) if options else 0,
             matched=tuple(m.label for m in twins.matched) if twins else (),
             replicates=options.replicates if options else None,
+            probes=tuple(probe.name for probe in space.probes),
             looks=options.looks if options else (),
             detectable=_detectable(replicates, looks=bool(options and options.looks)),
             minutes=None if space.input else self.minutes(planned, replicates),
