@@ -311,7 +311,7 @@ def test_twins_are_compared_by_a_probes_figure_and_the_tracker_has_all_of_them(
     nas_command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     (tmp_path / "probed.yaml").write_text(STUDY)
-    done = nas_command("measure", "probed.yaml", "--workers", "1", "--json")
+    done = nas_command("measure", "probed.yaml", "--workers", "1", "--json", timeout=600)
     assert done.returncode == 0, done.stderr
     storage = open_storage(default_storage(tmp_path / "mlflow"))
     (name,) = [name for name in optuna.get_all_study_names(storage) if "/measure" in name]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from nas.study.job import Job, run_in_processes
 from nas.study.materials import context_of, load_data, load_task
 from nas.training.data import Batches, split_data
 from nas.training.fit import Goal, train
-from nas.values.outcome import Outcome
+from nas.values.outcome import Cost, Outcome
 
 
 def run(space: Space, *, seed: int = 1, goal: Goal | None = None, level: str = "identity", **changes: object) -> Outcome:
@@ -46,6 +47,33 @@ def test_the_same_seed_gives_the_same_numbers_bit_for_bit(small: Space) -> None:
 
 def test_another_seed_gives_other_numbers(small: Space) -> None:
     assert run(small, seed=5).curves != run(small, seed=6).curves
+
+
+def test_the_last_evaluation_comes_before_lightning_takes_the_network_off_its_device(small: Space) -> None:
+    class Moved(nn.Module):
+        """Cannot be run once it was moved after its first step, as a network on the CPU cannot be run on a GPU's data."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(64, 10)
+            self.was_run = self.was_moved = False
+
+        def _apply(self, fn: Any, recurse: bool = True) -> Any:
+            self.was_moved = self.was_run
+            return super()._apply(fn, recurse)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            assert not self.was_moved
+            self.was_run = True
+            return self.layer(x.flatten(1))
+
+    network = Moved()
+    decided = sample(small, first_choice).configuration
+    split = split_data(load_data(decided.data, small.registry), seed=1)
+    train(
+        network, build_recipe(decided.train, small.registry), split, Cost(1, 1, 1), replace(goal_of(small), metric="test_accuracy"), seed=1
+    )
+    assert network.was_moved
 
 
 def test_training_leaves_the_global_random_state_alone(small: Space) -> None:

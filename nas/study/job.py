@@ -102,7 +102,8 @@ def run_job(
     goal = Goal(metric, task, should_stop, on_step=snapshots.keep)
     outcome = train(network, build_recipe(configuration.train, registry), split, job.cost, goal, seed=job.seed)
     if probes and outcome.status != "pruned":
-        outcome = with_readings(outcome, probes, subject_of(job, registry, network, split, snapshots), metric=job.metric)
+        subject = subject_of(job, registry, network, split, snapshots, device=outcome.device)
+        outcome = with_readings(outcome, probes, subject, metric=job.metric)
     for told in then:
         told(Trained(job, network, split, outcome))
     return outcome

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from nas.study.job import Job
 
 
-def subject_of(job: Job, registry: Registry, network: Network, split: Split, snapshots: Snapshots) -> Subject:
-    """Return a trained network as probes see it; other moments are built anew, and filled where a state was kept."""
-    device, dtype = next(network.parameters()).device, next(network.parameters()).dtype
+def subject_of(job: Job, registry: Registry, network: Network, split: Split, snapshots: Snapshots, *, device: str) -> Subject:
+    """Return a trained network as probes see it, on the device that trained it.
+
+    Other moments are built anew, and filled where a state was kept.
+    """
+    dtype = next(network.parameters()).dtype
 
     def at(moment: Moment) -> Network:
         if moment == "end":
-            found = copy.deepcopy(network)
+            found = copy.deepcopy(network).to(device)
         else:
             found = build(job.configuration.architecture, registry, job.context, seed=job.seed).to(device, dtype)
             if moment != "start":

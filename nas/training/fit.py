@@ -68,8 +68,7 @@ def train(network: nn.Module, recipe: Recipe, split: Split, cost: Cost, goal: Go
             **{option: getattr(recipe, option) for option in LIGHTNING_OPTIONS},
         )
         trainer.fit(module)
-        final = module.evaluate_part("test" if goal.metric.startswith("test") else "val")
-    return module.outcome(final, cost, duration_s=time.perf_counter() - started)
+    return module.outcome(cost, duration_s=time.perf_counter() - started)
 
 
 class _Module(pl.LightningModule):
@@ -154,6 +153,11 @@ class _Module(pl.LightningModule):
             self.pruned = True
             self.trainer.should_stop = True
 
+    def on_train_end(self) -> None:
+        # Before Lightning takes the network back to the CPU, away from the data.
+        self.final = self.evaluate_part("test" if self.goal.metric.startswith("test") else "val")
+        self.trained_on = str(self.device)
+
     @torch.no_grad()
     def evaluate_part(self, name: str) -> _Figures:
         """Return loss and figures on one part, with the network in eval mode."""
@@ -173,7 +177,8 @@ class _Module(pl.LightningModule):
         for name, value in {"loss": loss, **self.goal.task.figures(tally)}.items():
             self.curves.setdefault(f"{part}_{name}", []).append(value)
 
-    def outcome(self, final: _Figures, cost: Cost, *, duration_s: float) -> Outcome:
+    def outcome(self, cost: Cost, *, duration_s: float) -> Outcome:
+        final = self.final
         metrics = {name: values[-1] for name, values in self.curves.items()}
         task, (part, _, figure) = self.goal.task, self.goal.metric.partition("_")
         if part != "train":
@@ -194,7 +199,7 @@ class _Module(pl.LightningModule):
             cost=cost,
             num_epochs=len(self.curves["train_loss"]),
             duration_s=duration_s,
-            device=str(self.device),
+            device=self.trained_on,
             failure=self.failure,
         )
 
