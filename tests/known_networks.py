@@ -34,7 +34,7 @@ OURS = {
     "resnetv2_50": RESNET.format(depth=DEPTH_50, block="preact_bottleneck", shortcut="projection"),
     "seresnet50": RESNET.format(depth=DEPTH_50, block="se_bottleneck", shortcut="projection"),
     "vision transformer": (
-        "isotropic: {stem: {patchify: {size: 16, norm: none}}, width: 48, depth: 3, mixing: {attention: {heads: 3}}, positions: learned}"
+        "isotropic: {stem: {patchify: {size: 8, norm: none}}, width: 192, depth: 6, mixing: {attention: {heads: 3}}, positions: learned}"
     ),
     "mixer": (
         "isotropic: {stem: {patchify: {size: 16, norm: none}}, width: 512, depth: 8, mixing: token_mixing, positions: none}"

@@ -50,7 +50,7 @@ def timm_model(name: str, **options: Any) -> Callable[[], nn.Module]:
     return lambda: package("timm").create_model(name, pretrained=False, num_classes=7, **options)
 
 
-VIT_SMALL = {"img_size": 64, "patch_size": 16, "embed_dim": 48, "depth": 3}
+VIT_SMALL = {"img_size": 64, "patch_size": 8, "embed_dim": 192, "depth": 6}
 
 TORCHVISION = ("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "densenet121", "mobilenet_v2", "convnext_tiny")
 TIMM: dict[str, Callable[[], nn.Module]] = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from nas.plugin import Activation, Bounds, Factory, Norm, UnitContext
 
@@ -16,6 +17,22 @@ Layers = Annotated[int, Bounds(1, 5)]
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, *, groups: int = 1, bias: bool = False) -> nn.Conv2d:
     """Return a convolution that keeps the resolution at stride 1."""
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, groups=groups, bias=bias)
+
+
+class Pointwise(nn.Conv2d):
+    """A 1×1 convolution with a bias, computed as one matrix product over all pixels.
+
+    In blocks that normalise over channels the channels lie last in memory, where this is faster than torch's convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H/s, W/s)."""
+        s = self.stride[0]
+        pixels = (x[:, :, ::s, ::s] if s > 1 else x).movedim(1, -1)
+        return F.linear(pixels, self.weight.flatten(1), self.bias).movedim(-1, 1)
 
 
 def basic_convs(context: UnitContext, width: int, layers: int) -> list[nn.Conv2d]:

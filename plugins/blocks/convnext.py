@@ -6,7 +6,7 @@ from torch import nn
 
 from nas.plugin import Activation, Block, Count, Factory, Norm, UnitContext, plugin, use
 
-from ._layers import conv
+from ._layers import Pointwise, conv
 
 
 @plugin("convnext")
@@ -34,9 +34,9 @@ class ConvNeXt(Block):
         self.branch = nn.Sequential(
             conv(channels, channels, 7, context.stride, groups=channels, bias=True),
             norm(channels),
-            conv(channels, expansion * width, 1, bias=True),
+            Pointwise(channels, expansion * width),
             activation(),
-            conv(expansion * width, width, 1, bias=True),
+            Pointwise(expansion * width, width),
         )
         self.after = nn.Identity()
         self.out_channels = width

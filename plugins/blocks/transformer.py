@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from nas.plugin import Activation, Block, Bounds, Count, Factory, Norm, UnitContext, plugin, use
 
+from ._layers import Pointwise
+
 
 class SelfAttention(nn.Module):
     """softmax(QKᵀ/√d) V over all pixels, in `heads` parts of the channels; at stride s the queries are every s-th pixel."""
@@ -16,10 +18,10 @@ class SelfAttention(nn.Module):
     def __init__(self, in_channels: int, width: int, stride: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Conv2d(in_channels, width, 1, stride)
-        self.key = nn.Conv2d(in_channels, width, 1)
-        self.value = nn.Conv2d(in_channels, width, 1)
-        self.projection = nn.Conv2d(width, width, 1)
+        self.query = Pointwise(in_channels, width, stride)
+        self.key = Pointwise(in_channels, width)
+        self.value = Pointwise(in_channels, width)
+        self.projection = Pointwise(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, width, H/s, W/s)."""
@@ -83,9 +85,9 @@ class MLPBlock(Block):
         self.before = nn.Identity()
         self.branch = nn.Sequential(
             norm(context.in_channels),
-            nn.Conv2d(context.in_channels, hidden, 1, context.stride),
+            Pointwise(context.in_channels, hidden, context.stride),
             activation(),
-            nn.Conv2d(hidden, context.width, 1),
+            Pointwise(hidden, context.width),
         )
         self.after = nn.Identity()
         self.out_channels = context.width
