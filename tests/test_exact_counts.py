@@ -1,13 +1,15 @@
 """Parameters and multiply-accumulates of published networks, exactly, as `nas show --json` prints them of the shipped spaces."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from torch import nn
 
-from nas.building import build
+from nas.building import build, cost_of
 from nas.cli.show import command as show
 from nas.paths import shipped
 from nas.plugin import NetworkContext
@@ -82,3 +84,26 @@ def test_a_built_network_has_the_parameters_that_were_counted(registry: Registry
     space = load_space(REFERENCE / "resnet20_c.yaml", registry)
     network = build(sample(space, first_choice).configuration.architecture, registry, NetworkContext((3, 32, 32), 10))
     assert sum(p.numel() for p in network.parameters()) == PARAMETERS["resnet20_c"]
+
+
+def test_resnet110_is_counted_in_under_200_ms_and_no_weight_is_allocated(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = load_space(REFERENCE / "resnet110.yaml", registry)
+    architecture, context = sample(space, first_choice).configuration.architecture, NetworkContext((3, 32, 32), 10)
+    allocated = []
+    register = nn.Module.register_parameter
+
+    def note(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if parameter is not None and not parameter.is_meta:
+            allocated.append(name)
+        register(module, name, parameter)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(nn.Module, "register_parameter", note)
+        assert cost_of(architecture, registry, context).parameters == PARAMETERS["resnet110"]
+    assert not allocated
+    times = []
+    for _ in range(3):
+        started = time.process_time()  # what other programs take away from the processor does not count
+        cost_of(architecture, registry, context)
+        times.append(time.process_time() - started)
+    assert min(times) < 0.2

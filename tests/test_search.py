@@ -221,3 +221,19 @@ def test_a_training_that_crashes_its_worker_every_time_ends_the_run_with_the_sig
     done = nas_command("search", "bad.yaml")
     assert done.returncode == 1
     assert "crashed with SIGABRT" in done.stderr
+
+
+def test_samples_that_break_a_constraint_do_not_count_against_the_budget(tmp_path: Path, small_text: str, nas_command: Command) -> None:
+    tight = small_text.partition("measure:")[0].replace("epochs: 2", "epochs: 1") + "constraints: [num_layers <= 6]\n"
+    (tmp_path / "tight.yaml").write_text(tight, encoding="utf-8")
+    done = nas_command("search", "tight.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["told_trials"] == 6
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'mlflow' / 'optuna.db'}")
+    trials = [t for name in optuna.get_all_study_names(storage) for t in optuna.load_study(study_name=name, storage=storage).trials]
+    told = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    rejected = [t for t in trials if t.user_attrs.get("end") == "invalid"]
+    assert len(told) == 6
+    assert {t.params["architecture.staged.depth"] for t in told} == {1}  # two units and six layers
+    assert {t.params["architecture.staged.depth"] for t in rejected} <= {2, 3}
+    assert rejected
