@@ -15,15 +15,17 @@ from nas.training.data import Batch, Part
 MAX_DECODERS = 8
 
 
-def loader(part: Part, batches: Iterable[Tensor]) -> Iterable[Batch]:
+def loader(part: Part, batches: Iterable[Tensor], *, processes: int | None = None) -> Iterable[Batch]:
     """Return the batches that `batches` names, in its order, for `part.take`.
 
-    Encoded pictures are decoded by processes beside an accelerator's training; on a CPU, whose cores are busy, by its own.
+    Encoded pictures are decoded by `processes` of their own; by default by some beside an accelerator's training, and by the
+    training itself on a CPU, whose cores are busy.
     """
     if not isinstance(part.source, Pictures):
         return batches
     accelerated = part.mean.device.type != "cpu"
-    processes = min(MAX_DECODERS, (os.cpu_count() or 1) // max(1, torch.cuda.device_count())) if accelerated else 0
+    if processes is None:
+        processes = min(MAX_DECODERS, (os.cpu_count() or 1) // max(1, torch.cuda.device_count())) if accelerated else 0
     return DataLoader(
         _Decoded(part), batch_sampler=batches, collate_fn=_as_it_is, num_workers=processes, pin_memory=accelerated,  # type: ignore[arg-type]
         persistent_workers=processes > 0,
