@@ -3,9 +3,6 @@
 Nothing is downloaded: the weights and the batch-norm statistics are drawn at random.
 """
 
-import importlib
-import importlib.util
-import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from known_networks import CONTEXT, OURS, TOLERANCE, architecture_of, difference, inputs, randomise
+from optional_packages import package
 from torch import Tensor, nn
 
 from nas.building import build, build_without_weights, cost_of
@@ -20,26 +18,6 @@ from nas.errors import PluginError
 from nas.plugin import NetworkContext
 from nas.registry import Registry
 from nas.values.architecture import Architecture
-
-
-def package(name: str) -> Any:
-    """Import torchvision or timm, or skip. torchvision's compiled part may be built for another torch: networks need none of it."""
-    if importlib.util.find_spec(name) is None or importlib.util.find_spec("torchvision") is None:
-        pytest.skip(f"{name} is not installed: pip install 'nas-ablation[{name}]'")
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-        for module in [m for m in sys.modules if m.split(".")[0] == "torchvision"]:
-            del sys.modules[module]
-        LIBRARY.append(torch.library.Library("torchvision", "DEF"))
-        LIBRARY[0].define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        LIBRARY[0].define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return importlib.import_module(name)
-
-
-LIBRARY: list[torch.library.Library] = []  # kept: its operators vanish with it
 
 
 def torchvision_model(name: str) -> Callable[[], nn.Module]:

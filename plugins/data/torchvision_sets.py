@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import io
@@ -43,7 +44,8 @@ class Torchvision(DataSet):
         num_test = len(targets[1]) if len(parts) > 1 else 0
         if not all(isinstance(part, Tensor) for part in inputs) or self.size:
             encoded = [picture for part in inputs for picture in (map(_png, part) if isinstance(part, Tensor) else part)]
-            pictures: Tensor | Pictures = Pictures(_Held(encoded, self.name), size=self.size, gray=self.gray, streaming=False)
+            gray = self.gray or all(isinstance(part, Tensor) and part.shape[1] == 1 for part in inputs)
+            pictures: Tensor | Pictures = Pictures(_Held(encoded, self.name), size=self.size, gray=gray, streaming=False)
         else:
             pictures = torch.cat([part for part in inputs if isinstance(part, Tensor)])
         return Data(pictures, labels, tuple(map(str, names)), num_test=num_test).limited(self.limit)
@@ -129,6 +131,4 @@ class _Held:
         return f"torchvision's {self.set}, picture {i}"
 
     def stamp(self, i: int) -> str:
-        import hashlib
-
         return hashlib.sha256(self.encoded[i]).hexdigest()
