@@ -42,14 +42,12 @@ def test_the_installed_package_is_listed_with_its_version(environment: dict[str,
 
 
 def test_a_search_uses_the_installed_plugins(environment: dict[str, str], tmp_path: Path) -> None:
-    space = (EXAMPLE / "space.yaml").read_text().replace("epochs: 4", "epochs: 1").replace("trials: 6", "trials: 2")
-    space = space.replace("{choices: [basic, crossed, {crossed: {reach: 2}}]}", "{crossed: {reach: {choices: [1, 2]}}}")
+    space = (EXAMPLE / "space.yaml").read_text().replace("epochs: 4", "epochs: 1").replace("trials: 6", "trials: 3")
     (tmp_path / "space.yaml").write_text(space)
     run(environment, tmp_path, "nas", "search", "space.yaml")
     (study,) = json.loads(run(environment, tmp_path, "nas", "studies", "--json"))
-    assert study["search"] == 2
+    assert study["search"] == 3
 
 
-def test_the_examples_own_space_and_tests_pass(environment: dict[str, str], tmp_path: Path) -> None:
-    run(environment, tmp_path, "nas", "check", str(EXAMPLE / "space.yaml"))
+def test_the_examples_own_tests_pass(environment: dict[str, str], tmp_path: Path) -> None:
     run(environment, tmp_path, "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE / "tests"))

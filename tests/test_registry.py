@@ -329,6 +329,20 @@ def test_an_installed_copy_of_a_folders_file_is_no_second_plugin(install: Callab
     assert discover([folder]).find("activation", "mine").file == str(folder / "a.py")
 
 
+def test_an_installed_plugin_and_a_folders_of_one_name_are_both_named(install: Callable[..., Path], folder: Path) -> None:
+    (folder / "a.py").write_text(source())
+    site = install("nas_six", "nas_six", {"nas_six.py": source(parameters="slope: float = 0.2")})
+    told = refused(folder)
+    assert f"Mine in {folder / 'a.py'} and Mine in {site / 'nas_six.py'} (package nas_six 1.2); rename one" in told
+
+
+def test_an_installed_plugin_knows_its_package(install: Callable[..., Path]) -> None:
+    install("nas_seven", "nas_seven", {"nas_seven.py": source()})
+    registry = discover()
+    assert registry.find("activation", "mine").package == "nas_seven 1.2"
+    assert registry.find("activation", "relu").package == ""
+
+
 def test_an_installed_package_that_fails_to_import_is_named(install: Callable[..., Path]) -> None:
     site = install("nas_four", "nas_four", {"nas_four.py": "1 / 0\n"})
     told = refused()

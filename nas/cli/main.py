@@ -24,7 +24,7 @@ COMMANDS = {
     "effects": "Say what a choice is worth, from a CSV table of results.",
     "selfcheck": "Check the estimator on data whose truth is known.",
     "ui": "Open the MLflow UI on the store.",
-    "plugins": "List the registered plugins, or show one.",
+    "plugins": "List, show, test and start plugins.",
     "sync": "Bring MLflow up to the ledger, after it was away.",
     "worker": "Join a study as one more worker.",
 }

@@ -74,4 +74,5 @@ class Registry:
 
 
 def _told(info: PluginInfo) -> str:
-    return f"{info.cls.__name__} in {info.file}"
+    package = f" (package {info.package})" if info.package else ""
+    return f"{info.cls.__name__} in {info.file}{package}"
