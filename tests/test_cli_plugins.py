@@ -228,6 +228,12 @@ def test_a_plugin_that_breaks_the_contract_fails_its_tests(nas: Nas, broken: Pat
     assert not all(result["passed"] for result in results)
 
 
+def test_a_plugin_is_tested_with_the_parameters_that_are_set(nas: Nas) -> None:
+    assert nas("test", "leaky_relu", "--set", "slope=0.3").code == 0
+    told = nas("test", "stem/conv3x3", "--set", "stride=2", "--set", "width=5")
+    assert told.code == 0, told.out
+
+
 def test_the_schema_is_printed_for_editors(nas: Nas) -> None:
     document = json.loads(nas("schema").out)
     assert document["properties"]["architecture"] == {"$ref": "#/definitions/network"}
@@ -240,6 +246,8 @@ def test_the_schema_is_printed_for_editors(nas: Nas) -> None:
         (("show", "shortcut/gatd"), "unknown shortcut 'gatd'; did you mean 'gated'?"),
         (("show", "shortcat/gated"), "there is no kind 'shortcat'; did you mean 'shortcut'?"),
         (("test", "gatd"), "there is no plugin 'gatd'; did you mean 'gated'?"),
+        (("test", "leaky_relu", "--set", "slop=1"), "--set slop: unknown parameter of activation 'leaky_relu'; did you mean 'slope'?"),
+        (("test", "leaky_relu", "--set", "slope=x"), "--set:1: slope: must be float >= 0, got 'x'"),
         (("list", "--kind", "blok"), "--kind blok: there is no such kind; did you mean 'block'?"),
         (("shwo", "gated"), "'shwo' is no command of nas plugins; did you mean 'show'?"),
         (("gated",), "'gated' is no command of nas plugins; to see a plugin: nas plugins show gated"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from nas.errors import PluginError, UserError, nearest
 from nas.paths import shipped
 from nas.plugin import BASES
 from nas.registry import Parameter, PluginInfo, Registry
-from nas.values.architecture import PluginNode
+from nas.space.parser import Parser
+from nas.space.yaml_tree import read_yaml
+from nas.values.architecture import PluginNode, Value
 from nas.values.domains import written
 
 KINDS: dict[str, type] = {str(vars(base)["kind"]): base for base in BASES}
@@ -69,6 +72,19 @@ def as_yaml(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"[{', '.join(as_yaml(item) for item in value)}]"
     return written(value)
+
+
+def read_parameters(info: PluginInfo, settings: Mapping[str, str], registry: Registry) -> dict[str, Value]:
+    """Read `PARAMETER=VALUE` settings by a plugin's signature, as a space file would.
+
+    Raises UserError for an unknown parameter, with the nearest one, and for a value that is no constant of its type.
+    """
+    declared = {parameter.name: parameter for parameter in info.parameters}
+    for name in settings:
+        if name not in declared:
+            raise UserError(f"--set {name}: unknown parameter of {info.kind} '{info.name}'{nearest(name, declared) or '; it has none'}")
+    parser = Parser("--set", registry)
+    return {name: parser.constant(read_yaml(text, "--set"), declared[name].type, name) for name, text in settings.items()}
 
 
 def plain(info: PluginInfo, **more: Any) -> dict[str, Any]:

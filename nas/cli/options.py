@@ -53,6 +53,12 @@ def set_option(function: F) -> F:
     return click.option("--set", "settings", multiple=True, metavar="PATH=VALUE", callback=_pairs, help=text)(function)
 
 
+def parameter_option(function: F) -> F:
+    """`--set PARAMETER=VALUE`, any number of times."""
+    text = "Set one of the plugin's parameters, for example layers=3; the others have their defaults."
+    return click.option("--set", "settings", multiple=True, metavar="PARAMETER=VALUE", callback=_pairs, help=text)(function)
+
+
 def reference_option(function: F) -> F:
     """`--reference PATH=VALUE`, any number of times."""
     text = "Change this decision to this level only; without it, to each other level."

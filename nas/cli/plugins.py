@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nas.cli.options import json_option, plugins_option, print_json
+from nas.cli.options import json_option, parameter_option, plugins_option, print_json
 
 if TYPE_CHECKING:
     from nas.registry import Parameter, PluginInfo, Registry
@@ -132,9 +132,10 @@ def new(kind: str, name: str, plugins: Path | None) -> None:
 
 @command.command("test")
 @click.argument("name")
+@parameter_option
 @plugins_option
 @json_option
-def test(name: str, plugins: tuple[str, ...], as_json: bool) -> None:
+def test(name: str, settings: dict[str, str], plugins: tuple[str, ...], as_json: bool) -> None:
     """Run the contract's tests on a plugin: shapes, gradients, seeds, state, copies, export.
 
     NAME is a plugin's name, or KIND/NAME where several kinds share the name.
@@ -143,13 +144,15 @@ def test(name: str, plugins: tuple[str, ...], as_json: bool) -> None:
     Example:
       nas plugins test bottleneck
       nas plugins test norm/none --json
+      nas plugins test token_mixing --set tokens=64
     """
-    from nas.authoring.facts import named
+    from nas.authoring.facts import named, read_parameters
     from nas.registry import discover
     from nas.testing import check_plugin
 
     registry = discover(plugins)
-    results = [(info, result) for info in named(registry, name) for result in check_plugin(registry, info.kind, info.name)]
+    chosen = [(info, read_parameters(info, settings, registry)) for info in named(registry, name)]
+    results = [(info, r) for info, given in chosen for r in check_plugin(registry, info.kind, info.name, parameters=given)]
     if as_json:
         document = [{"kind": i.kind, "name": i.name, "check": r.name, "passed": r.passed, "detail": r.detail} for i, r in results]
         print_json(document)
