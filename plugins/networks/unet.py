@@ -105,7 +105,7 @@ class UNet(Network):
         self.num_layers = layers_in(*self.children())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, num_outputs, H, W)."""
+        """(B, C, H, W) -> (B, num_outputs, H, W), or (B, num_outputs) with a head that pools."""
         y, encoded = self.stem(x), []
         for stage in self.encoder:
             y = stage(y)
@@ -113,6 +113,6 @@ class UNet(Network):
         for stage, features in zip(self.decoder, reversed(encoded[:-1]), strict=True):
             y = stage(y, features)
         scores: Tensor = self.head(self.closing(y))
-        if scores.shape[-2:] != x.shape[-2:]:  # the stem strides
+        if scores.dim() == 4 and scores.shape[-2:] != x.shape[-2:]:  # the stem strides; a head for one answer a picture has no pixels
             scores = F.interpolate(scores, size=x.shape[-2:], mode="bilinear", align_corners=False)
         return scores
