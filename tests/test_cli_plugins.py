@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import pytest
 
+from nas.authoring.drawing import drawing
 from nas.authoring.example import example_space
 from nas.authoring.facts import of_kind, sources_of
 from nas.cli.main import main
@@ -188,6 +189,12 @@ def test_the_example_of_each_shipped_plugin_is_a_space_that_uses_it(registry: Re
     for info in registry.plugins:
         space = parse_space(example_space(info, registry), f"{info.kind}/{info.name}", registry)
         assert uses(space, info.name), info
+
+
+def test_the_example_of_each_shipped_block_and_shortcut_is_built_and_drawn(registry: Registry) -> None:
+    for info in (info for info in registry.plugins if info.kind in ("block", "shortcut", "stem", "head", "long_skip")):
+        if info.name != "token_mixing":  # it has to be told how many tokens there are
+            assert max(map(len, drawing(info, registry))) <= 76, info.name
 
 
 def test_an_example_gives_what_has_no_default_a_value_in_its_range(registry: Registry, tmp_path: Path) -> None:

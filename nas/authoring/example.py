@@ -10,7 +10,7 @@ from typing import Any, Union
 
 from nas.authoring.facts import as_yaml, of_kind
 from nas.errors import PluginError, nearest
-from nas.plugin import DataSet
+from nas.plugin import Block, DataSet
 from nas.registry import Parameter, PluginInfo, Registry
 from nas.registry.signature import ListType, NothingType, OneOf, ParameterType, PluginType, ScalarType, kind_in, members_of
 from nas.space.schema import schema_of
@@ -38,7 +38,7 @@ def example_space(info: PluginInfo, registry: Registry) -> str:
     tree = _node(info, registry)
     place = place_of(info.kind, registry)
     for outer in reversed(range(len(place))):
-        tree = _around(place[outer], tree, place[outer + 1 :], registry)
+        tree = _around(place[outer], tree, place[outer + 1 :], registry, info)
     assert isinstance(tree, dict), "a place begins with a section"
     rest: dict[str, Tree] = {} if "architecture" in tree else {"architecture": _usual("network", registry)}
     beside = _data_for(info.name, registry) if info.kind == "task" else {}
@@ -98,14 +98,21 @@ def _direct(expected: ParameterType) -> bool:
     return any(isinstance(member, PluginType) for member in members_of(expected))
 
 
-def _around(step: Step, inner: Tree, rest: tuple[Step, ...], registry: Registry) -> Tree:
+def _around(step: Step, inner: Tree, rest: tuple[Step, ...], registry: Registry, info: PluginInfo) -> Tree:
     if isinstance(step, InList):
         return [inner]
     if isinstance(step, str):
         return {step: inner}
     assert isinstance(inner, dict), "after a plugin comes the parameter"
     needed = {p.name: _value(p.type, registry) for p in step.parameters if p.required and p.name != rest[0]}
-    return {step.name: {**needed, **inner}}
+    return {step.name: {**needed, **inner, **_shortcut_for(info, step)}}
+
+
+def _shortcut_for(info: PluginInfo, around: PluginInfo) -> dict[str, Tree]:
+    """Return the shortcut to set beside a block that does not run with the one it would have by default."""
+    declared = info.cls.shortcuts if issubclass(info.cls, Block) else None
+    found = {p.name: p.default for p in around.parameters if kind_in(p.type) == "shortcut"}
+    return {name: declared[0] for name, default in found.items() if declared and getattr(default, "name", "") not in declared}
 
 
 def _node(info: PluginInfo, registry: Registry) -> Tree:
