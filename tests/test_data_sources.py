@@ -27,6 +27,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    load_data.cache_clear()
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "cache"
@@ -154,6 +155,25 @@ def test_bytes_of_numpy_are_pictures_and_get_a_channel(registry: Registry, tmp_p
     np.savez(tmp_path / "d.npz", a=np.zeros((12, 5, 4), dtype=np.uint8), b=np.arange(12) % 3)
     data = load(registry, "numpy", inputs="d.npz", keys=("a", "b"))
     assert (data.inputs.shape, data.inputs.dtype) == ((12, 1, 5, 4), torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("task", "shape", "kind", "expected"),
+    [
+        ("segmentation", (20, 4, 4), "int64", (20, 4, 4)),
+        ("regression", (20,), "float64", (20, 1)),
+        ("regression", (20, 3), "float32", (20, 3)),
+    ],
+)
+def test_numpy_has_targets_for_other_tasks(
+    registry: Registry, tmp_path: Path, task: str, shape: tuple[int, ...], kind: str, expected: tuple[int, ...]
+) -> None:
+    targets = (np.random.default_rng(0).random(shape) * 3).astype(kind)
+    np.savez(tmp_path / "d.npz", inputs=np.zeros((20, 2, 4, 4)), targets=targets)
+    data = load_data(PluginNode("numpy", (("inputs", "d.npz"),)), registry, PluginNode(task))
+    assert tuple(data.targets.shape) == expected
+    assert np.allclose(data.targets.numpy().reshape(shape), targets)
+    assert len(split_data(data, seed=0).train) == 12
 
 
 def test_pictures_are_decoded_once_and_again_when_a_file_changed(registry: Registry, tmp_path: Path, cache: Path) -> None:

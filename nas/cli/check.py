@@ -34,7 +34,7 @@ def command(space: str, data: str | None, data_options: dict[str, str], plugins:
     from rich.console import Console
 
     from nas.api import load_space
-    from nas.study.materials import study_key
+    from nas.study.materials import describe_data, study_key
     from nas.study.preview import preview
 
     loaded = load_space(space, plugins=plugins, data=data, data_options=data_options)
@@ -43,11 +43,22 @@ def command(space: str, data: str | None, data_options: dict[str, str], plugins:
         console.print(_tree(loaded))
     seen = preview(loaded, samples=samples)
     if as_json:
-        print_json({"name": loaded.name, "key": study_key(loaded), "decisions": _decisions(loaded), **seen.to_dict()})
+        data_set = {} if loaded.input else {"data": describe_data(loaded)}
+        print_json({"name": loaded.name, "key": study_key(loaded), **data_set, "decisions": _decisions(loaded), **seen.to_dict()})
         return
     console.print()
-    for line in sentences(seen):
+    for line in (*([] if loaded.input else [_data(describe_data(loaded))]), *sentences(seen)):
         console.print(textwrap.fill(line, console.width, initial_indent="- ", subsequent_indent="  "), markup=False)
+
+
+def _data(about: Mapping[str, Any]) -> str:
+    """Say what the data set is and how it is split."""
+    size, own = "×".join(map(str, about["input_shape"])), ", the test part its own" if about["own_test_part"] else ""
+    classes = f" in {about['num_classes']} classes" if about["num_classes"] else ""
+    return (
+        f"The data, {about['name']}: {about['num_examples']:,} examples of {size}{classes}; {about['num_train']:,} to train on, "
+        f"{about['num_val']:,} to validate, {about['num_test']:,} to test{own}. Fingerprint {about['fingerprint']}."
+    )
 
 
 def sentences(seen: Preview) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from nas.building import make
@@ -104,6 +105,13 @@ def _uses_of_data(space: Space) -> Iterator[Configuration]:
             yield sample(space, fixing(fixed, first_choice)).configuration
 
 
+def _told(node: PluginNode) -> str:
+    """Name a data set for a sentence: the plugin, and beside it what it was pointed at."""
+    given = dict(node.parameters)
+    place = next((str(given[key]) for key in ("name", "path", "inputs") if isinstance(given.get(key), str)), "")
+    return f"{Path(place).stem} ({node.name})" if Path(place).stem else node.name
+
+
 @lru_cache(maxsize=8)
 def describe_data(space: Space) -> dict[str, Any]:
     """Describe the data set of a space: name, fingerprint, sizes; its first choice where it is a decision."""
@@ -111,7 +119,7 @@ def describe_data(space: Space) -> dict[str, Any]:
     node, task = configuration.data, configuration.task
     data, split = ready_data(node, space.registry, task), load_split(node, space.registry, space.seed, task)
     return {
-        "name": node.name,
+        "name": _told(node),
         "description": write(node),
         "task": task.name,
         "fingerprint": data.fingerprint(),

@@ -19,9 +19,11 @@ class NumPy(DataSet):
     """Arrays saved as .npy, one file each, or together as .npz, where `inputs` names the file and `keys` the two arrays in it.
 
     Inputs are (N, C, H, W), (N, H, W), or, with `channels: last`, (N, H, W, C); or (N, F). Bytes are taken as pictures in
-    0..255, other numbers as they are. Targets are (N,) whole numbers from 0 on, or words. `test_inputs` and `test_targets` are a
-    test part.
+    0..255, other numbers as they are. Targets are (N,) whole numbers from 0 on, or words; for segmentation (N, H, W) whole numbers,
+    for regression (N,) or (N, D) numbers. `test_inputs` and `test_targets` are a test part.
     """
+
+    tasks = ("classification", "segmentation", "regression")
 
     def __init__(
         self, *, inputs: str, targets: str | None = None, test_inputs: str | None = None, test_targets: str | None = None,
@@ -43,8 +45,23 @@ class NumPy(DataSet):
                     f"{self.test_files[0]}: its inputs have the shape {more[0].shape[1:]}, those to train on {inputs.shape[1:]}"
                 )
             num_test, inputs, targets = len(more[0]), np.concatenate((inputs, more[0])), np.concatenate((targets, more[1]))
-        labels, classes = read_labels(targets.tolist(), lambda i: f"{self.files[1] or self.files[0]}, row {i} (counted from 0)")
+        labels, classes = self._targets(targets, self.files[1] or self.files[0] or "")
         return Data(self._tensor(inputs), labels, classes, num_test=num_test).limited(self.limit)
+
+    def _targets(self, targets: Any, file: str) -> tuple[torch.Tensor, tuple[str, ...]]:
+        """Return the targets as the task needs them, and the classes' names."""
+        dims = {"segmentation": (3,), "regression": (1, 2)}.get(self.task, (1,))
+        numbers = targets.dtype.kind in ("uif" if self.task == "regression" else "ui" if self.task == "segmentation" else "uifbU")
+        if targets.ndim not in dims or not numbers:
+            what = {"segmentation": "whole numbers (N, H, W)", "regression": "numbers (N,) or (N, D)"}.get(
+                self.task, "one label an input, (N,)"
+            )
+            raise UserError(f"{file}: targets must be {what}, got {targets.dtype} {targets.shape}")
+        if self.task == "regression":
+            return torch.from_numpy(targets.astype(np.float32)).reshape(len(targets), -1), ()
+        if self.task == "segmentation":
+            return torch.from_numpy(targets.astype(np.int64)), tuple(str(i) for i in range(int(targets.max(initial=0)) + 1))
+        return read_labels(targets.tolist(), lambda i: f"{file}, row {i} (counted from 0)")
 
     def _pair(self, inputs: str | None, targets: str | None) -> tuple[Any, Any]:
         first = _read(inputs or "")
@@ -57,8 +74,6 @@ class NumPy(DataSet):
                 if key not in first:
                     raise UserError(f"{inputs}: has no array '{key}'{nearest(key, first)}; name the two arrays with `keys`")
             pair = first[self.keys[0]], first[self.keys[1]]
-        if pair[1].ndim != 1:
-            raise UserError(f"{targets or inputs}: targets must be one number or word for each input, got the shape {pair[1].shape}")
         if len(pair[0]) != len(pair[1]):
             raise UserError(f"{inputs}: {len(pair[0])} inputs and {len(pair[1])} targets; there must be one for each")
         return pair
