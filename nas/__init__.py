@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.api import build, load_space
+    from nas.api import build, load_network, load_space
     from nas.errors import NasError, PluginError, SpaceError, StudyError, UserError
     from nas.measuring.from_table import effects
     from nas.workflow import StudyResult, ablate, measure, search
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "build": "nas.api", "load_space": "nas.api", "search": "nas.workflow", "measure": "nas.workflow",
+    "build": "nas.api", "load_network": "nas.api", "load_space": "nas.api", "search": "nas.workflow", "measure": "nas.workflow",
     "ablate": "nas.workflow",
     "StudyResult": "nas.workflow", "effects": "nas.measuring.from_table",
     "NasError": "nas.errors", "PluginError": "nas.errors", "SpaceError": "nas.errors", "StudyError": "nas.errors",
@@ -32,7 +32,7 @@ _HOMES = {
 
 __all__ = [
     "NasError", "PluginError", "SpaceError", "StudyError", "StudyResult", "UserError",
-    "ablate", "build", "effects", "load_space", "measure", "search",
+    "ablate", "build", "effects", "load_network", "load_space", "measure", "search",
 ]  # fmt: skip
 
 

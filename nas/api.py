@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nas.building import build as build_network
+from nas.errors import UserError
+from nas.keeping import KeptNetwork, read_network
+from nas.paths import default_store
 from nas.plugin import Network
 from nas.registry import discover
 from nas.sampling import Sample, first_choice, fixing, refuse_unused, sample
 from nas.space import Space
 from nas.space import load_space_with as load
+from nas.study.kept import FOLDER, best_file
+from nas.study.ledger import default_storage
 from nas.study.materials import context_of
+from nas.study.study import Study
+from nas.tracking.networks import fetch_network, is_run
+from nas.tracking.place import store_uri
 from nas.values.domains import Scalar
 
 
@@ -24,6 +33,37 @@ def load_space(
     Raises SpaceError with file, line, path, rule and value for anything wrong in it, PluginError for a faulty plugin.
     """
     return load(file, discover(plugins), data=data, options=data_options)
+
+
+def load_network(
+    source: str | Path, *, store: Path | None = None, storage: str | None = None, plugins: Sequence[str | Path] = ()
+) -> KeptNetwork:
+    """Return a trained network, in eval mode, that takes inputs as its data set gives them.
+
+    Args:
+        source: a kept file, the title of a study (for the best network of its search), or the id of an MLflow run, of a study
+            or of one training.
+        store: the folder of the results; `./mlflow` by default.
+        storage: the ledger's database URL; SQLite in the store by default.
+        plugins: folders with further plugins, beside those that a study was run with.
+
+    Raises:
+        UserError: there is no such network, its file cannot be read, or the plugins here build another one of it.
+    """
+    place = store or default_store()
+    if Path(source).is_file():
+        return read_network(Path(source), discover(plugins))
+    if is_run(str(source)):
+        with tempfile.TemporaryDirectory() as folder:
+            found = fetch_network(store_uri(place), str(source), Path(folder))
+            if found is None:
+                raise UserError(f"run {source}: its network was not kept; `nas train {source}` trains it again")
+            return read_network(found, discover(plugins))
+    study = Study.reopen(str(source), storage or default_storage(place), plugins=plugins)
+    best = best_file(place / FOLDER, study.search)
+    if best is None:
+        raise UserError(f"{study.title}: {place / FOLDER} has no network of it; `nas train {study.title}` trains its best architecture")
+    return read_network(best, study.space.registry)
 
 
 def decide(space: Space, settings: Mapping[str, Scalar] | None = None) -> Sample:

@@ -21,10 +21,13 @@ from nas.report.figures import write_figures
 from nas.report.page import write_report
 from nas.space import Space, load_space
 from nas.study.importances import exploratory_importances
+from nas.study.kept import FOLDER, kept_files
 from nas.study.ledger import default_storage
 from nas.study.outlook import outlook
 from nas.study.study import Study
+from nas.tracking.networks import keep_networks
 from nas.tracking.place import store_uri
+from nas.tracking.runs import identity
 from nas.tracking.tracker import SyncReport, Tracker
 from nas.values.effects import Effects
 from nas.values.records import StudyRecord, TrainingRecord
@@ -200,7 +203,7 @@ def _train(study: Study, phases: Sequence[str], *, store: Path, workers: int | N
     if watch and (planned := outlook(study, workers=workers)):
         watch({"event": "outlook", "lines": tuple(planned.lines())}, study)
     with _Recorder(tracker, study):
-        for event in study.run(phases=phases, workers=workers):
+        for event in study.run(phases=phases, workers=workers, networks=store / FOLDER):
             if watch:
                 watch(event, study)
     return conclude(study, store=store, tracker=tracker)
@@ -223,7 +226,17 @@ def conclude(study: Study, *, store: Path, tracker: Tracker | None = None) -> St
     # MLflow keeps every point it is given: an effect is written once its design is complete, not while it grows.
     told = effects if study.is_measured else None
     sync = tracker.sync(record, effects=told, artifacts=files, finished=study.is_idle, note=f"The report: `{page}`")
+    sync = _kept_too(study, record, sync, store)
     return StudyResult(record, effects, page, tracker.uri, sync)
+
+
+def _kept_too(study: Study, record: StudyRecord, sync: SyncReport, store: Path) -> SyncReport:
+    """Keep the study's networks in MLflow as well, where that took its figures."""
+    files = kept_files(store / FOLDER, record, {ledger.phase: ledger.name for ledger in study.ledgers})
+    if sync.error or not files:
+        return sync
+    best = next((identity(training) for training in record.best(1)), None)
+    return replace(sync, error=keep_networks(store_uri(store), record, files, best=best, artifacts=store / "artifacts"))
 
 
 def best_diagram(record: StudyRecord, registry: Registry) -> str:

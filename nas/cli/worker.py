@@ -25,13 +25,15 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
     """
     import torch
 
+    from nas.study.kept import FOLDER
     from nas.study.ledger import default_storage
     from nas.study.study import Study
     from nas.study.worker import work
 
     torch.set_num_threads(threads)
-    keep_cache_in(store or default_store())
-    url = storage or default_storage(store or default_store())
+    folder = store or default_store()
+    keep_cache_in(folder)
+    url = storage or default_storage(folder)
     opened = Study.reopen(study, url, plugins=plugins)
 
     def say(event: object) -> None:
@@ -39,4 +41,4 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
         if event["event"] != "epoch":
             click.echo(f"{event['event']} trial {event['number']}{': ' + event['error'] if 'error' in event else ''}")
 
-    work(url, [ledger.name for ledger in opened.ledgers], emit=say, plugins=opened.plugins)
+    work(url, [ledger.name for ledger in opened.ledgers], emit=say, plugins=opened.plugins, networks=folder / FOLDER)

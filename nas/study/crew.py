@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TextIO
 
 import torch
@@ -39,14 +40,17 @@ class Crew:
     """Keeps up to `size` workers on the ledgers. Use as a context manager: leaving it ends every worker at once."""
 
     def __init__(
-        self, storage_url: str, ledgers: Sequence[str], *, size: int, plugins: Sequence[str] = (), deadline: float | None = None
-    ) -> None:
+        self, storage_url: str, ledgers: Sequence[str], *, size: int, plugins: Sequence[str] = (), deadline: float | None = None,
+        networks: Path | None = None,
+    ) -> None:  # fmt: skip
         self.size = size
         self.command = [sys.executable, "-m", "nas.study.worker", storage_url, *ledgers]
         for folder in plugins:
             self.command += ["--plugins", folder]
         if deadline is not None:
             self.command += ["--deadline", str(deadline)]
+        if networks is not None:
+            self.command += ["--networks", str(networks)]
         self.threads = max(1, len(os.sched_getaffinity(0)) // size) if hasattr(os, "sched_getaffinity") else 1
         self.command += ["--threads", str(self.threads)]
         self.members: list[Member] = []

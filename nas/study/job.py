@@ -11,19 +11,20 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nas.building import build, build_recipe
 from nas.errors import StudyError
-from nas.plugin import Network, NetworkContext
+from nas.keeping import About, keep_network
+from nas.plugin import NetworkContext
 from nas.probes.running import Snapshots, with_readings
 from nas.registry import Registry, discover
-from nas.study.materials import load_split, load_task
+from nas.study.materials import load_data, load_split, load_task
 from nas.study.subjects import built_probes, subject_of
-from nas.training.data import Split
+from nas.training.checkpoint import Checkpoint
 from nas.training.fit import Goal, ShouldStop, train
 from nas.values.architecture import Configuration, PluginNode
 from nas.values.outcome import Cost, Outcome, is_of_a_probe
@@ -40,6 +41,10 @@ class Job:
     seed: int
     split_seed: int
     probes: tuple[PluginNode, ...] = ()
+    keep: str = ""
+    """The file that a completed training's network is written to; '' for none."""
+    checkpoint: str = ""
+    """The file that holds the middle of the training, from which it goes on; '' for none."""
 
     def needs_processes(self, registry: Registry) -> bool:
         """Say whether the recipe shares the training between devices."""
@@ -58,6 +63,8 @@ class Job:
             "seed": self.seed,
             "split_seed": self.split_seed,
             "probes": [node.to_dict() for node in self.probes],
+            "keep": self.keep,
+            "checkpoint": self.checkpoint,
         }
 
     @classmethod
@@ -71,27 +78,13 @@ class Job:
             document["seed"],
             document["split_seed"],
             tuple(map(PluginNode.from_dict, document["probes"])),
+            document["keep"],
+            document["checkpoint"],
         )
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A network after its training, with the split that it was trained on and what the training came to."""
-
-    job: Job
-    network: Network
-    split: Split
-    outcome: Outcome
-
-
-AfterTraining = Callable[[Trained], None]
-"""Told every training that has ended, in the process that trained, before the outcome is recorded."""
-
-
-def run_job(
-    job: Job, registry: Registry, should_stop: ShouldStop = lambda _epoch, _value: False, *, then: Sequence[AfterTraining] = ()
-) -> Outcome:
-    """Train in this process, measure with the probes unless it was pruned, then hand the network to each of `then`."""
+def run_job(job: Job, registry: Registry, should_stop: ShouldStop = lambda _epoch, _value: False) -> Outcome:
+    """Train in this process, measure with the probes unless it was pruned, keep the network where that is asked for."""
     configuration = job.configuration
     network = build(configuration.architecture, registry, job.context, seed=job.seed)
     split = load_split(configuration.data, registry, job.split_seed, configuration.task)
@@ -100,12 +93,18 @@ def run_job(
     snapshots = Snapshots(network, probes)
     metric = f"test_{task.metrics[0].name}" if is_of_a_probe(job.metric) else job.metric
     goal = Goal(metric, task, should_stop, on_step=snapshots.keep)
-    outcome = train(network, build_recipe(configuration.train, registry), split, job.cost, goal, seed=job.seed)
+    checkpoint = Checkpoint(Path(job.checkpoint)) if job.checkpoint else None
+    recipe = build_recipe(configuration.train, registry)
+    outcome = train(network, recipe, split, job.cost, goal, seed=job.seed, checkpoint=checkpoint)
     if probes and outcome.status != "pruned":
         subject = subject_of(job, registry, network, split, snapshots, device=outcome.device)
         outcome = with_readings(outcome, probes, subject, metric=job.metric)
-    for told in then:
-        told(Trained(job, network, split, outcome))
+    if job.keep and outcome.status == "complete":
+        data = load_data(configuration.data, registry, configuration.task)
+        about = About(configuration, job.context, job.seed, job.split_seed, data.classes, tuple(outcome.metrics.items()))
+        keep_network(Path(job.keep), network, about, split)
+    if checkpoint:
+        checkpoint.remove()
     return outcome
 
 
@@ -127,8 +126,8 @@ def main() -> None:
     document = json.loads((folder / "job.json").read_text())
     is_first = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
     job = Job.from_dict(document)
-    # Every process has the whole network after the training: one of them measures it.
-    outcome = run_job(job if is_first else replace(job, probes=()), discover(document["plugins"]))
+    # Every process has the whole network after the training: one of them measures and keeps it.
+    outcome = run_job(job if is_first else replace(job, probes=(), keep="", checkpoint=""), discover(document["plugins"]))
     if is_first:
         (folder / "outcome.json").write_text(json.dumps(outcome.to_dict()))
 

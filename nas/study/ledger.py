@@ -275,6 +275,20 @@ class Ledger:
         """Return how many trials have been told."""
         return len(self.study.get_trials(deepcopy=False, states=TOLD))
 
+    def told_numbers(self) -> frozenset[int]:
+        """Return the numbers of the trials that have been told."""
+        return frozenset(trial.number for trial in self.study.get_trials(deepcopy=False, states=TOLD))
+
+    def best_number(self) -> int | None:
+        """Return the number of the best trial whose training was completed, the first one of equals; None where there is none."""
+        done = [
+            trial
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            if trial.value is not None and trial.user_attrs.get("outcome", {}).get("status") == "complete"
+        ]
+        sign = -1.0 if self.study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
+        return min(done, key=lambda trial: sign * (trial.value or 0.0)).number if done else None
+
     def records(self) -> tuple[TrainingRecord, ...]:
         """Return every trial as a record, by number."""
         return tuple(record_of(frozen, self.phase) for frozen in self.study.get_trials(deepcopy=False))

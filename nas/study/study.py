@@ -294,8 +294,12 @@ class Study:
 
     # --- the run -------------------------------------------------------------------------------------------------------
 
-    def run(self, *, phases: Sequence[str] = ("search", "measure", "ablate"), workers: int | None = None) -> Iterator[Mapping[str, Any]]:
+    def run(
+        self, *, phases: Sequence[str] = ("search", "measure", "ablate"), workers: int | None = None, networks: Path | None = None
+    ) -> Iterator[Mapping[str, Any]]:
         """Train all that is owed, yielding the workers' events (and `{"event": "tick"}` now and then) as they come.
+
+        In the folder `networks` the best network of the search is kept, and measured ones where that was asked for.
 
         Raises StudyError when a plugin fails three times in a row, and UserError when another process runs the study.
         """
@@ -304,7 +308,8 @@ class Study:
         self._take_charge()
         deadline = self._deadline() if "search" in phases else None
         try:
-            with Crew(self.storage_url, [x.name for x in ledgers], size=size, plugins=self.plugins, deadline=deadline) as crew:
+            names = [ledger.name for ledger in ledgers]
+            with Crew(self.storage_url, names, size=size, plugins=self.plugins, deadline=deadline, networks=networks) as crew:
                 yield from Run(self, ledgers, crew, deadline).events()
         finally:
             for ledger in ledgers:

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -29,6 +30,7 @@ from nas.registry import Registry, discover
 from nas.sampling import Sample, sample
 from nas.space import Space, parse_space
 from nas.study.job import Job, run_in_processes, run_job
+from nas.study.kept import checkpoint_file, keep_best_alone, network_file
 from nas.study.ledger import HEARTBEAT_S, Ledger, Slot, open_storage, suggest
 from nas.study.materials import context_of, study_key
 from nas.study.samplers import make_pruner, make_sampler
@@ -50,6 +52,13 @@ class Desk:
     space: Space
     plugins: tuple[str, ...]
     deadline: float | None
+    networks: Path | None = None
+    """The store's folder of kept networks; None where none are to be kept."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether completed trainings keep their networks: of a search the best one, of a measurement all where asked for."""
+        return self.networks is not None and (self.ledger.phase in ("search", "train") or bool(self.ledger.about.get("keep")))
 
     @property
     def is_open_ended(self) -> bool:
@@ -67,10 +76,16 @@ class Desk:
         return self.ledger.phase != "search"
 
 
-def work(storage_url: str, names: Sequence[str], *, emit: Emit, plugins: Sequence[str] = (), deadline: float | None = None) -> None:
-    """Work through the queues of the ledgers `names`, in their order. `deadline` (Unix time) ends claims of search trials."""
+def work(
+    storage_url: str, names: Sequence[str], *, emit: Emit, plugins: Sequence[str] = (), deadline: float | None = None,
+    networks: Path | None = None,
+) -> None:  # fmt: skip
+    """Work through the queues of the ledgers `names`, in their order.
+
+    `deadline` (Unix time) ends claims of search trials; `networks` is the folder in which trained networks are kept.
+    """
     storage, registry = open_storage(storage_url), discover(plugins)
-    desks = [_desk(storage, name, registry, plugins, deadline) for name in names]
+    desks = [replace(_desk(storage, name, registry, plugins, deadline), networks=networks) for name in names]
     for desk in desks:
         while desk.deadline is None or time.time() < desk.deadline:
             trial = desk.ledger.claim()
@@ -122,6 +137,8 @@ def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
     except optuna.exceptions.UpdateFinishedTrialError:
         # This worker was given up for dead (a suspended machine), and its training is queued again elsewhere.
         return
+    if desk.networks and desk.ledger.phase == "search":
+        keep_best_alone(desk.networks, desk.ledger)
     emit({"event": "finished", **where})
 
 
@@ -154,9 +171,16 @@ def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Regi
         trial.report(value, epoch)
         return trial.should_prune()
 
-    seed = trial.user_attrs["seed"]
-    split_seed = seed if measuring else desk.space.seed
+    seed, phase = trial.user_attrs["seed"], desk.ledger.phase
+    # A network that is trained anew keeps the split of its search: that never saw its test part.
+    split_seed = desk.space.seed if phase in ("search", "train") else seed
     job = Job(sampled.configuration, cost, context_of(desk.space, sampled.configuration), desk.metric, seed, split_seed, desk.space.probes)
+    if desk.networks and desk.keeps:
+        slot = trial.user_attrs["slot"]
+        name = slot if phase == "train" else str(trial.number)
+        job = replace(job, keep=str(network_file(desk.networks, desk.ledger.name, name)))
+        if phase == "train":
+            job = replace(job, checkpoint=str(checkpoint_file(desk.networks, desk.ledger.name, slot)))
     if job.needs_processes(registry):
         return run_in_processes(job, desk.plugins)
     return run_job(job, registry, should_stop)
@@ -200,6 +224,7 @@ def main() -> None:
     parser.add_argument("--plugins", action="append", default=[])
     parser.add_argument("--deadline", type=float, default=None)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--networks", type=Path, default=None)
     arguments = parser.parse_args()
     _exit_when_orphaned()
     torch.set_num_threads(arguments.threads)
@@ -210,7 +235,10 @@ def main() -> None:
         print(json.dumps(event), file=events, flush=True)
 
     try:
-        work(arguments.storage, arguments.ledgers, emit=emit, plugins=arguments.plugins, deadline=arguments.deadline)
+        work(
+            arguments.storage, arguments.ledgers, emit=emit, plugins=arguments.plugins, deadline=arguments.deadline,
+            networks=arguments.networks,
+        )  # fmt: skip
     except NasError as error:
         emit({"event": "stopped", "error": str(error)})
         sys.exit(1)

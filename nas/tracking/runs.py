@@ -41,6 +41,7 @@ class StudyRuns:
         self.parent, self._status, self._params = self._adopt(parents, record)
         self.tags: dict[str, str] = dict(parents[0].data.tags) if parents else {}
         self._open: dict[Identity, str] = {}
+        self._ids: dict[Identity, str] = {}
         self.done: set[Identity] = set()
         for run in found:
             if run.info.run_id != self.parent and "nas.number" in run.data.tags:
@@ -53,11 +54,15 @@ class StudyRuns:
             tags = {**entry.tags, PARENT: self.parent}
             run = self._client.create_run(self._experiment, entry.start_ms, tags, entry.name)
             self._open[key] = run.info.run_id
-        run_id = self._open[key]
+        run_id = self._ids[key] = self._open[key]
         self._log(run_id, points=entry.points, params=entry.params)
         self._client.set_terminated(run_id, entry.status, entry.end_ms)
         del self._open[key]
         self.done.add(key)
+
+    def run_of(self, key: Identity) -> str:
+        """Return the id of a training's run; '' where it has none yet."""
+        return self._ids.get(key, "")
 
     def write_parent(self, entry: Entry, tags: Mapping[str, str], points: Iterable[Point]) -> None:
         """Bring the study's run up to date: params it has not had, tags that changed, points that are new."""
@@ -151,6 +156,7 @@ class StudyRuns:
     def _know(self, run: Run) -> None:
         tags = run.data.tags
         key = (tags.get("nas.phase", ""), tags["nas.number"])
+        self._ids[key] = run.info.run_id
         if run.info.status == "RUNNING":
             self._open[key] = run.info.run_id
         else:

@@ -163,6 +163,11 @@ class Batches:
         self.num_examples, self.batch_size = num_examples, min(batch_size, num_examples)
         self.generator = torch.Generator().manual_seed(derive(seed, "order"))
 
+    def skip(self, epochs: int) -> None:
+        """Go on behind so many epochs."""
+        for _ in range(epochs):
+            torch.randperm(self.num_examples, generator=self.generator)
+
     def __len__(self) -> int:
         full, left = divmod(self.num_examples, self.batch_size)
         return full + (left > 1)

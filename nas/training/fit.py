@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from nas.plugin import Task
 from nas.recipe import LIGHTNING_OPTIONS, Recipe
 from nas.training.augmenting import Augmenter
+from nas.training.checkpoint import Checkpoint, random_state, set_random_state, stopwatch
 from nas.training.data import Batch, Batches, Part, Split
 from nas.training.loading import loader
 from nas.values.outcome import Cost, Outcome, Status
@@ -47,18 +48,22 @@ class Goal:
     on_step: OnStep = lambda _step: None
 
 
-def train(network: nn.Module, recipe: Recipe, split: Split, cost: Cost, goal: Goal, *, seed: int) -> Outcome:
+def train(
+    network: nn.Module, recipe: Recipe, split: Split, cost: Cost, goal: Goal, *, seed: int, checkpoint: Checkpoint | None = None
+) -> Outcome:
     """Train `network` in place for `recipe.epochs` and return its outcome.
 
     Separate streams, each keyed by `seed`, drive the order of the examples and the noise inside the network (dropout).
     Deterministic on one machine for one thread count. The global random state is left as it was.
+
+    With a `checkpoint`, a training on one device goes on behind the last epoch that is in it, and comes to the same outcome
+    as one that was never interrupted.
     """
-    started = time.perf_counter()
-    module = _Module(network, recipe, split, goal, seed)
+    module = _Module(network, recipe, split, goal, seed, checkpoint)
     with torch.random.fork_rng(), _quiet():
         torch.manual_seed(derive(seed, "noise"))
         trainer = pl.Trainer(
-            max_epochs=recipe.epochs,
+            max_epochs=recipe.epochs - module.epoch,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -68,19 +73,27 @@ def train(network: nn.Module, recipe: Recipe, split: Split, cost: Cost, goal: Go
             **{option: getattr(recipe, option) for option in LIGHTNING_OPTIONS},
         )
         trainer.fit(module)
-    return module.outcome(cost, duration_s=time.perf_counter() - started)
+    return module.outcome(cost, duration_s=module.seconds())
 
 
 class _Module(pl.LightningModule):
     """The loop's body: batches by index from tensors that lie on the training device, figures kept there until the epoch ends."""
 
-    def __init__(self, network: nn.Module, recipe: Recipe, split: Split, goal: Goal, seed: int) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, split: Split, goal: Goal, seed: int, checkpoint: Checkpoint | None) -> None:
         super().__init__()
         self.automatic_optimization = False
         # Channels last would take 0.8 of the time on a CPU, but torch 2.13 corrupts memory there with 4 channels.
         self.network, self.recipe, self.split, self.goal, self.seed = network, recipe, split, goal, seed
         self.curves: dict[str, list[float]] = {}
         self.failure, self.pruned = "", False
+        # Epochs and steps are counted here, since Lightning's own counts begin anew where a training goes on.
+        self.epoch, self.step = 0, 0
+        self.checkpoint, self.resumed = checkpoint, checkpoint.read() if checkpoint else None
+        if self.resumed is not None:
+            network.load_state_dict(self.resumed["network"])
+            self.epoch, self.step = self.resumed["epoch"], self.resumed["step"]
+            self.curves = {name: list(values) for name, values in self.resumed["curves"].items()}
+        self.seconds = stopwatch(self.resumed["seconds"] if self.resumed else 0.0)
 
     def on_fit_start(self) -> None:
         self.parts: dict[str, Part] = {name: getattr(self.split, name).to(self.device) for name in ("train", "val", "test")}
@@ -88,7 +101,9 @@ class _Module(pl.LightningModule):
         self.augmented = Augmenter([make() for make in self.recipe.augment], seed=self.seed, rank=self.global_rank)
 
     def train_dataloader(self) -> Iterable[Batch]:
-        return loader(self.parts["train"], self._batches())
+        batches = self._batches()
+        batches.skip(self.epoch)
+        return loader(self.parts["train"], batches)
 
     def _batches(self) -> Batches:
         # Every process of a distributed run has the same order; each takes its own share of the batch.
@@ -100,7 +115,17 @@ class _Module(pl.LightningModule):
         optimizer = self.recipe.optimizer().build(self.network.parameters())
         self.base_rates = [group["lr"] for group in optimizer.param_groups]
         self.schedule = self.recipe.schedule()
+        if self.resumed is not None:
+            optimizer.load_state_dict(self.resumed["optimizer"])
         return optimizer
+
+    def on_train_start(self) -> None:
+        if self.resumed is None:
+            return
+        self.augmented.generator.set_state(self.resumed["augment"])
+        set_random_state(self.resumed["random"], self.device)
+        if (scaler := self._scaler()) is not None:
+            scaler.load_state_dict(self.resumed["scaler"])
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch  # the part knows where its inputs lie
@@ -113,7 +138,7 @@ class _Module(pl.LightningModule):
         inputs, targets = self.augmented(*self.parts["train"].take(batch))
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)  # one optimizer was configured
-        factor = self.schedule.factor(self.global_step, self.num_steps)
+        factor = self.schedule.factor(self.step, self.num_steps)
         for group, rate in zip(optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
         outputs = self.network(inputs)
@@ -123,35 +148,57 @@ class _Module(pl.LightningModule):
         if self.recipe.gradient_clip_val is not None:
             self._clip(optimizer.optimizer, self.recipe.gradient_clip_val)
         optimizer.step()
-        self.goal.on_step(self.global_step)
+        self.step += 1
+        self.goal.on_step(self.step)
         with torch.no_grad():
             tally = self.goal.task.tally(outputs, targets)
             self.tallies = tally if self.tallies is None else self.tallies + tally
             self.totals += torch.stack((loss.detach() * len(targets), self.totals.new_tensor(len(targets))))
 
     def _clip(self, optimizer: torch.optim.Optimizer, norm: float) -> None:
-        precision = self.trainer.precision_plugin
-        if not isinstance(precision, MixedPrecision):
+        if not isinstance(self.trainer.precision_plugin, MixedPrecision):
             self.clip_gradients(optimizer, norm, "norm")
             return
         # Here gradients may be scaled still, and Lightning refuses to clip those of a fused optimizer, which unscales them itself.
-        scale = precision.scaler.get_scale() if precision.scaler is not None else 1.0
-        nn.utils.clip_grad_norm_(self.network.parameters(), norm * scale)
+        scaler = self._scaler()
+        nn.utils.clip_grad_norm_(self.network.parameters(), norm * (scaler.get_scale() if scaler is not None else 1.0))
+
+    def _scaler(self) -> Any:
+        return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def on_train_epoch_end(self) -> None:
+        self.epoch += 1
         loss, count = self.totals.tolist()
         assert self.tallies is not None  # an epoch has at least one step
         self._note("train", loss / count, self.tallies)
         if not math.isfinite(loss):
-            self.failure = f"diverged: the training loss is {loss / count} in epoch {self.current_epoch + 1}"
+            self.failure = f"diverged: the training loss is {loss / count} in epoch {self.epoch}"
             self.trainer.should_stop = True
             return
         val = self.evaluate_part("val")
         self._note("val", val.loss, val.tally)
         watched = self.goal.metric.replace("test_", "val_")
-        if self.current_epoch + 1 < self.recipe.epochs and self.goal.should_stop(self.current_epoch + 1, self.curves[watched][-1]):
+        if self.epoch < self.recipe.epochs and self.goal.should_stop(self.epoch, self.curves[watched][-1]):
             self.pruned = True
             self.trainer.should_stop = True
+        elif self.checkpoint and self.epoch < self.recipe.epochs and self.trainer.world_size == 1:
+            self.checkpoint.write(self._state())
+
+    def _state(self) -> dict[str, Any]:
+        """All that the rest of the training depends on."""
+        optimizer, scaler = self.optimizers(), self._scaler()
+        assert isinstance(optimizer, LightningOptimizer)  # one optimizer was configured
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": optimizer.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else {},
+            "epoch": self.epoch,
+            "step": self.step,
+            "curves": self.curves,
+            "augment": self.augmented.generator.get_state(),
+            "random": random_state(self.device),
+            "seconds": self.seconds(),
+        }
 
     def on_train_end(self) -> None:
         # Before Lightning takes the network back to the CPU, away from the data.

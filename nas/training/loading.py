@@ -29,6 +29,7 @@ def loader(part: Part, batches: Iterable[Tensor], *, processes: int | None = Non
     return DataLoader(
         _Decoded(part), batch_sampler=batches, collate_fn=_as_it_is, num_workers=processes, pin_memory=accelerated,  # type: ignore[arg-type]
         persistent_workers=processes > 0,
+        generator=torch.Generator(),  # its seeds go to the decoders, which draw nothing; the global stream is the network's noise
     )  # fmt: skip
 
 

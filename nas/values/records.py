@@ -13,7 +13,7 @@ from nas.values.domains import Scalar, written
 from nas.values.metrics import Direction, Metric, metric_of
 from nas.values.outcome import Outcome
 
-Phase = Literal["search", "measure", "ablate"]
+Phase = Literal["search", "measure", "ablate", "train"]
 State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupted", "broken", "invalid"]
 
 MAX_ATTEMPTS = 3
