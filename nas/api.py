@@ -57,12 +57,12 @@ def load_network(
         with tempfile.TemporaryDirectory() as folder:
             found = fetch_network(store_uri(place), str(source), Path(folder))
             if found is None:
-                raise UserError(f"run {source}: its network was not kept; `nas train {source}` trains it again")
+                raise UserError(f"run {source}: it keeps no network; the best trial of a search has one, and the run of its study")
             return read_network(found, discover(plugins))
     study = Study.reopen(str(source), storage or default_storage(place), plugins=plugins)
     best = best_file(place / FOLDER, study.search)
     if best is None:
-        raise UserError(f"{study.title}: {place / FOLDER} has no network of it; `nas train {study.title}` trains its best architecture")
+        raise UserError(f"{study.title}: {place / FOLDER} has no network of it; only this store's own searches keep their best")
     return read_network(best, study.space.registry)
 
 
