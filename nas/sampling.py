@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from nas.errors import SpaceError, Where
 from nas.space import Decision, Fixed, ListTemplate, NodeTemplate, Space, Template
-from nas.values.architecture import Architecture, Configuration, PluginNode, Value
+from nas.values.architecture import Architecture, Configuration, PluginNode, Value, write
 from nas.values.domains import Scalar, written
 from nas.values.seeds import derive
 
@@ -75,3 +75,55 @@ def refuse_unused(fixed: Mapping[str, Scalar], sampled: Sample, space: Space | N
             needs = " or ".join(" and ".join(f"{outer}={written(label)}" for outer, label in use) for use in uses)
             message = f"does not exist under the choices made; it needs {needs}" if needs else "does not exist under the choices made"
             raise SpaceError(message, Where(path=path))
+
+
+def recognise(template: Template, value: Value, place: str) -> dict[str, Scalar]:
+    """Return the decisions by which `template` becomes `value`: the way back from an architecture to its space.
+
+    Where several labels stand for one value, the first of them is taken. Raises SpaceError, at the place where they differ, for a
+    value that no decisions lead to.
+    """
+    if isinstance(template, Decision):
+        return _recognise_choice(template, value, place)
+    if isinstance(template, Fixed):
+        if template.value == value and type(template.value) is type(value):
+            return {}
+        raise SpaceError(f"is {written(template.value)} in the space, and {write(value)} here", Where(path=place))
+    if isinstance(template, ListTemplate):
+        if not isinstance(value, tuple) or len(value) != len(template.items):
+            raise SpaceError(f"is a list of {len(template.items)} in the space, and {write(value)} here", Where(path=place))
+        return _agreeing((item, inner, f"{place}.{i}") for i, (item, inner) in enumerate(zip(template.items, value, strict=True)))
+    if not isinstance(value, PluginNode) or value.name != template.name:
+        name = value.name if isinstance(value, PluginNode) else write(value)
+        raise SpaceError(f"is {template.name} in the space, and {name} here", Where(path=place))
+    inner = dict(value.parameters)
+    if set(inner) != {name for name, _ in template.parameters}:
+        own = ", ".join(name for name, _ in template.parameters)
+        raise SpaceError(f"has the parameters {own} in the space, and {', '.join(inner)} here", Where(path=place))
+    return _agreeing((item, inner[name], f"{place}.{template.name}.{name}") for name, item in template.parameters)
+
+
+def _recognise_choice(decision: Decision, value: Value, place: str) -> dict[str, Scalar]:
+    if not decision.options:
+        if not isinstance(value, PluginNode | tuple) and decision.domain.contains(value):
+            return {decision.path: value}
+        raise SpaceError(f"is {decision.domain} in the space, and {write(value)} here", Where(path=place))
+    told = SpaceError(f"is none of the space's choices, {decision.domain}: {write(value)}", Where(path=place))
+    for label, option in decision.labelled():
+        try:
+            return {decision.path: label, **recognise(option, value, decision.path)}
+        except SpaceError as error:
+            if isinstance(option, NodeTemplate) and isinstance(value, PluginNode) and option.name == value.name:
+                told = error  # the right plugin, and something inside it differs
+    raise told
+
+
+def _agreeing(parts: Iterable[tuple[Template, Value, str]]) -> dict[str, Scalar]:
+    """Recognise several parts; a decision that they share must come out the same in each."""
+    found: dict[str, Scalar] = {}
+    for template, value, place in parts:
+        for path, label in recognise(template, value, place).items():
+            if found.setdefault(path, label) != label:
+                both = f"{written(found[path])} and {written(label)}"
+                raise SpaceError(f"is one decision in the space, and here both {both}", Where(path=path))
+    return found

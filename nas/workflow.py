@@ -19,7 +19,8 @@ from nas.registry import Registry, discover
 from nas.report.diagram import draw_architecture
 from nas.report.figures import write_figures
 from nas.report.page import write_report
-from nas.space import Space, load_space
+from nas.space import Asked, Space, load_space
+from nas.study.aiming import base_of, options_in_space, options_in_study
 from nas.study.importances import exploratory_importances
 from nas.study.kept import FOLDER, kept_files
 from nas.study.ledger import default_storage
@@ -81,8 +82,11 @@ def search(
 
 
 def measure(
-    space: Space | str | Path,
+    target: Space | str | Path | None,
     *,
+    of: str | None = None,
+    architecture: str | Path | None = None,
+    asked: Asked | None = None,
     store: Path | None = None,
     storage: str | None = None,
     plugins: Sequence[str | Path] = (),
@@ -91,12 +95,45 @@ def measure(
     new: bool = False,
     watch: Watcher | None = None,
 ) -> StudyResult:
-    """Measure the factor of a space's `measure:` section without searching. Arguments and errors as for `search`."""
-    loaded = _loaded(space, plugins)
-    if loaded.measure is None:
-        raise UserError(f"{loaded.file} has no `measure:` section; add one with factor, reference and smallest_effect")
-    loaded = _with_mode(loaded, mode)
-    return _run(loaded, ("measure",), store=store, storage=storage, plugins=plugins, workers=workers, new=new, watch=watch)
+    """Measure a factor with balanced twins, without searching: the `measure:` section's, or what is asked for in its place.
+
+    Args:
+        target: a space or space file, whose decisions without a role are drawn anew for each replicate; or a study's title (the
+            study that ran last for None), where they are held at the best architecture of its search; or the title of a
+            measurement, `STUDY/measure-HASH`, to go on with it.
+        of: with a space, the study whose best architecture they are held at.
+        architecture: with a space, the JSON file with the architecture they are held at.
+        asked: factor, reference, levels and cells, and what is held, in place of the section's.
+        store: as for `search`.
+        storage: as for `search`.
+        plugins: as for `search`.
+        mode: as for `search`.
+        workers: as for `search`.
+        new: as for `search`.
+        watch: as for `search`.
+
+    Raises:
+        UserError: an argument is wrong, or nothing says what to measure.
+        StudyError: as for `search`.
+    """
+    asked = asked or Asked()
+    if mode and asked.replicates:
+        raise UserError(f"measure: the mode {mode} and {asked.replicates} replicates say the same twice; give one of them")
+    asked = replace(asked, replicates=_replicates_of(mode)) if mode else asked
+    store = store or default_store()
+    keep_cache_in(store)
+    url = storage or default_storage(store)
+    if isinstance(target, Space) or (target is not None and is_space_file(target)):
+        store.mkdir(parents=True, exist_ok=True)
+        space = _loaded(target, plugins)
+        options = options_in_space(space, asked, base_of(space, of, architecture, url, plugins=plugins))
+        study = Study.open(space, url, plugins=plugins, new=new)
+    else:
+        if of or architecture or new:
+            raise UserError("measure: --of, --architecture and --new go with a space file; a study is measured at its own best one")
+        study = Study.reopen(str(target) if target else None, url, plugins=plugins)
+        options = options_in_study(study, asked)
+    return _train(study.aimed(options), ("measure",), store=store, workers=workers, watch=watch)
 
 
 def ablate(
@@ -212,7 +249,8 @@ def _train(study: Study, phases: Sequence[str], *, store: Path, workers: int | N
 def conclude(study: Study, *, store: Path, tracker: Tracker | None = None) -> StudyResult:
     """Estimate the effects, write report, figures and raw replicates, and bring MLflow up to the ledger."""
     tracker = tracker or Tracker(store_uri(store), store / "artifacts")
-    record, space = study.record(), study.space
+    tracked, space = study.record(), study.space
+    record = tracked if tracked.changes else study.with_search()
     if record.search:
         importances, used = exploratory_importances(study.search)
         record = replace(record, importances=importances, importance_trials=used)
@@ -225,8 +263,8 @@ def conclude(study: Study, *, store: Path, tracker: Tracker | None = None) -> St
         write_results(files[-1], results_of(record), by=effects.by)
     # MLflow keeps every point it is given: an effect is written once its design is complete, not while it grows.
     told = effects if study.is_measured else None
-    sync = tracker.sync(record, effects=told, artifacts=files, finished=study.is_idle, note=f"The report: `{page}`")
-    sync = _kept_too(study, record, sync, store)
+    sync = tracker.sync(tracked, effects=told, artifacts=files, finished=study.is_idle, note=f"The report: `{page}`")
+    sync = _kept_too(study, tracked, sync, store)
     return StudyResult(record, effects, page, tracker.uri, sync)
 
 

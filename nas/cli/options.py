@@ -59,6 +59,12 @@ def parameter_option(function: F) -> F:
     return click.option("--set", "settings", multiple=True, metavar="PARAMETER=VALUE", callback=_pairs, help=text)(function)
 
 
+def by_option(function: F) -> F:
+    """`--by PATH=A,B`, any number of times."""
+    text = "Measure at each of these values of a decision, for example architecture.staged.depth=1,3,9."
+    return click.option("--by", multiple=True, metavar="PATH=A,B", callback=_pairs, help=text)(function)
+
+
 def reference_option(function: F) -> F:
     """`--reference PATH=VALUE`, any number of times."""
     text = "Change this decision to this level only; without it, to each other level."

@@ -36,7 +36,7 @@ class _Counts:
     def read(self, study: Study) -> dict[str, tuple[int, int]]:
         record = study.record()
         counts = {}
-        if not record.changes:
+        if not record.is_beside:
             counts["search"] = (sum(t.state in TOLD for t in record.search), record.planned_search)
         if record.plan:
             counts["ablate" if record.changes else "measure"] = (sum(t.state in TOLD for t in record.measured), study.planned_measure)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from nas.errors import UserError
@@ -127,7 +128,7 @@ class Twins:
         """What is compared with what."""
         o = self.options
         return MeasurePlan(
-            o.factor, o.reference, o.levels, o.by, self.replicates, o.smallest_effect, o.metric, o.direction, looks=o.looks,
+            o.factor, o.reference, o.levels, o.by, self.replicates, o.smallest_effect, o.metric, o.direction, looks=o.looks, held=o.hold,
             match=o.match, matched=self.matched,
         )  # fmt: skip
 
@@ -158,9 +159,19 @@ class Twins:
             yield replace(own, cell=replace(own.cell, level=matched.label), sample=decided, widths=found.widths)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the number of replicates, which a mode may set, and the look that is trained for; all else stands in the text."""
+        """Return what is asked for, and the look that is trained for, as plain JSON data."""
         looks = {"stage": self.replicates, "looks": list(self.options.looks)} if self.options.looks else {}
-        return {"replicates": self.options.replicates, **looks}
+        options: dict[str, Any] = json.loads(json.dumps(asdict(self.options)))
+        return {"replicates": self.options.replicates, "options": options, **looks}
+
+
+def options_from(document: Mapping[str, Any]) -> MeasureOptions:
+    """Read what is asked for from what `Twins.to_dict` wrote."""
+
+    def frozen(value: Any) -> Any:
+        return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
+
+    return MeasureOptions(**{name: frozen(value) for name, value in document["options"].items()})
 
 
 def plan_replicate(space: Space, options: MeasureOptions, replicate: int, fits: Fits) -> tuple[PlannedTraining, ...]:

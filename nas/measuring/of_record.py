@@ -44,7 +44,7 @@ def effects_of(record: StudyRecord) -> Effects | None:
     matched = {m.label for m in plan.matched}
     effects = _estimated(record, plan, [r for r in results if r.level not in matched], levels=plan.levels)
     contrasts = tuple(_contrasts(record, plan, results))
-    effects = replace(effects, contrasts=contrasts, notes=(*_losses(record), *effects.notes, *_unmatched(plan)))
+    effects = replace(effects, contrasts=contrasts, notes=(*_losses(record), *effects.notes, *_unmatched(plan), *_conditions(record, plan)))
     if plan.looks_changed_after:
         done = "planned" if plan.looks else "taken back"
         late = (
@@ -54,9 +54,13 @@ def effects_of(record: StudyRecord) -> Effects | None:
         effects = replace(effects, notes=(late, *effects.notes))
     if not record.changes:
         return effects
-    return replace(
-        effects, sentence=tell_ablation(effects, record.changes, scope=str(record.data.get("name", "")), unit=unit_of(record, plan))
-    )
+    return replace(effects, sentence=tell_ablation(effects, record.changes, scope=scope_of(record, plan), unit=unit_of(record, plan)))
+
+
+def scope_of(record: StudyRecord, plan: MeasurePlan) -> str:
+    """Return where the finding holds: the data set, and one configuration where the replicates draw nothing."""
+    name = str(record.data.get("name", ""))
+    return f"{name} with one configuration" if name and plan.held and not record.drawn and not record.changes else name
 
 
 def unit_of(record: StudyRecord, plan: MeasurePlan) -> str:
@@ -73,7 +77,7 @@ def _estimated(record: StudyRecord, plan: MeasurePlan, results: Sequence[Result]
         smallest_effect=plan.smallest_effect,
         maximize=plan.direction == "maximize",
         unit=unit_of(record, plan),
-        scope=str(record.data.get("name", "")),
+        scope=scope_of(record, plan),
         planned_looks=bool(plan.looks),
         **how,
     )
@@ -117,6 +121,27 @@ def _unmatched(plan: MeasurePlan) -> Iterator[str]:
         if free := [written(level) for level in plan.levels if level not in matched]:
             name = "MACs" if quantity == "macs" else quantity
             yield f"No more {name} than the reference, so the effect stands as it is: {', '.join(free)}."
+
+
+def _conditions(record: StudyRecord, plan: MeasurePlan) -> Iterator[str]:
+    """Say over what the finding was taken: what every replicate has alike, and what each draws anew."""
+    if record.changes:
+        return
+    held = _listing([f"{_leaf(path)} {written(value)}" for path, value in plan.held])
+    drawn = _listing([_leaf(path) for path in record.drawn])
+    if held:
+        anew = f"; {drawn} {'is' if len(record.drawn) == 1 else 'are'} drawn anew for each" if drawn else ""
+        yield f"Every replicate has {held}{anew}."
+    elif drawn:
+        yield f"Drawn anew for each replicate: {drawn}."
+
+
+def _leaf(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
+def _listing(items: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))
 
 
 def _losses(record: StudyRecord) -> Iterator[str]:

@@ -130,7 +130,7 @@ def accounts(record: StudyRecord) -> Table:
     design = "ablate" if record.changes else "measure"
     planned = {"search": record.planned_search, design: record.planned_measured}
     found = {"search": states(record.search), design: states(record.measured)}
-    phases = (design,) if record.changes else ("search", design) if record.plan or record.measured else ("search",)
+    phases = (design,) if record.is_beside and not record.search else ("search", design) if record.plan or record.measured else ("search",)
     shown = [s for s in STATES if s in ("complete", "failed") or any(s in counts for counts in found.values())]
     rows = []
     for phase in phases:

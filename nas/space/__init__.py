@@ -1,5 +1,6 @@
 """Layer 2: YAML to a typed Space, checked against the plugins' signatures."""
 
+from nas.space.asking import Asked, asked_measure
 from nas.space.replacing import load_space_with
 from nas.space.section_reader import parse_probe
 from nas.space.sections import Constraint, MeasureOptions, SearchOptions
@@ -8,6 +9,6 @@ from nas.space.space import Space, load_space, parse_space
 from nas.space.templates import Decision, Fixed, ListTemplate, NodeTemplate, Placed, Template
 
 __all__ = [
-    "Constraint", "Decision", "Fixed", "ListTemplate", "MeasureOptions", "NodeTemplate", "Placed", "SearchOptions", "Space", "Template",
-    "load_space", "load_space_with", "parse_probe", "parse_space", "size_of",
+    "Asked", "Constraint", "Decision", "Fixed", "ListTemplate", "MeasureOptions", "NodeTemplate", "Placed", "SearchOptions", "Space",
+    "Template", "asked_measure", "load_space", "load_space_with", "parse_probe", "parse_space", "size_of",
 ]  # fmt: skip

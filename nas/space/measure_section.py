@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 from nas.errors import Where, nearest
@@ -25,8 +25,11 @@ KEYS = ("factor", "reference", "levels", "by", "hold", "replicates", "smallest_e
 MAX_CELLS = 1000
 
 
-def read_measure(parser: Parser, space: Space, tree: MappingTree) -> MeasureOptions:
-    """Return the section's options, every value checked to be one of its decision's. Raises SpaceError."""
+def read_measure(parser: Parser, space: Space, tree: MappingTree, *, base: Mapping[str, Scalar] | None = None) -> MeasureOptions:
+    """Return the section's options, every value checked to be one of its decision's; `base` is held as `held_at` says.
+
+    Raises SpaceError.
+    """
     for entry in tree:
         if entry.key not in KEYS:
             raise parser.fail(f"unknown parameter of `measure:`{nearest(entry.key, KEYS)}", entry, f"measure.{entry.key}")
@@ -46,10 +49,24 @@ def read_measure(parser: Parser, space: Space, tree: MappingTree) -> MeasureOpti
         looks=reader.looks(),
         match=reader.match(factor),
     )
+    if base is not None:
+        options = held_at(space, options, base)
     reader.refuse_effect(options)
     reader.refuse_two_roles(options)
     reader.refuse_inactive(options)
     return options
+
+
+def held_at(space: Space, options: MeasureOptions, base: Mapping[str, Scalar]) -> MeasureOptions:
+    """Hold every decision of `base` that has no role and exists in some arm; all holds in the order of the space's decisions."""
+    roles = {options.factor, *(path for path, _ in options.by)}
+    own = dict(options.hold)
+    hold = {**{path: value for path, value in base.items() if path not in roles}, **own}
+    ordered = [path for path in (*space.decisions, *roles) if path in hold]
+    full = replace(options, hold=tuple((path, hold[path]) for path in ordered))
+    admitted = {**everything(space.placed), **full.admitted}
+    there = tuple(pair for pair in full.hold if pair[0] in own or possible(uses_of(pair[0], space.placed), admitted))
+    return replace(full, hold=there)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import optuna
 from nas.building import cost_of
 from nas.errors import UserError, nearest
 from nas.measuring.ablation import Ablation, decide, plan_ablation
-from nas.measuring.design import Design, PlannedTraining, Twins
+from nas.measuring.design import Design, PlannedTraining, Twins, options_from
 from nas.measuring.of_record import effects_of
 from nas.plugin import NetworkContext
 from nas.registry import discover
@@ -90,7 +90,7 @@ class Study:
         measured = None
         if design:
             about = {key: self.search.about[key] for key in KEPT if key in self.search.about}
-            about |= {"phase": design.phase, "metric": design.plan.metric}
+            about |= {"phase": design.phase, "metric": design.plan.metric, "beside": self._is_beside(design)}
             measured = Ledger.create(self.storage, f"{self.search.name}/{design.name}", direction=design.plan.direction, about=about)
             if isinstance(design, Twins):
                 design = design.resumed(measured.about.get("design", {}))
@@ -109,8 +109,8 @@ class Study:
         known = studies_in(storage_url)
         bare = title.partition("/")[0] if title else None
         chosen = known[-1] if title is None and known else next((a for a in known if a["title"] == bare), None)
-        if chosen is None or (title and title != bare and title not in chosen["ablations"]):
-            names = [name for about in known for name in (about["title"], *about["ablations"])]
+        if chosen is None or (title and title != bare and title not in chosen["beside"]):
+            names = [name for about in known for name in (about["title"], *about["beside"])]
             hint = nearest(title or "", names) if names else "; run `nas search` first"
             raise UserError(f"no study '{title or ''}' in {storage_url}{hint}")
         folders = [f for f in (*chosen["plugins"], *plugins) if Path(f).is_dir()]
@@ -122,7 +122,8 @@ class Study:
         study = cls._opened(space, {key: chosen[key] for key in KEPT if key in chosen}, storage_url)
         if title is None or title == bare:
             return study
-        return study.measuring(Ablation.from_dict(Ledger(study.storage, title).about["design"]))
+        design = Ledger(study.storage, title).about["design"]
+        return study.measuring(Ablation.from_dict(design)) if "base" in design else study.aimed(options_from(design))
 
     def ablation(
         self, settings: Mapping[str, Scalar], *, best: bool, references: Mapping[str, Scalar], only: Sequence[str] = (),
@@ -151,20 +152,28 @@ class Study:
             metric=said.metric, direction=said.direction, fits=self.fits,
         ))  # fmt: skip
 
-    @property
-    def title(self) -> str:
-        """Name and key of the study; an ablation's own name stands behind a slash."""
-        return self.measured.name if self.measured and self.is_ablation else self.search.name
+    def aimed(self, options: MeasureOptions) -> Study:
+        """Return the study with the measurement of `options`, which its space file may not ask for."""
+        return self.measuring(Twins.of(self.space, options, fits=self.fits, cost=self.cost))
 
     @property
-    def is_ablation(self) -> bool:
-        """Whether this is an ablation, without the search beside which it was made."""
-        return isinstance(self.design, Ablation)
+    def title(self) -> str:
+        """Name and key of the study; what its space file does not ask for has its own name behind a slash."""
+        return self.measured.name if self.measured and self.is_beside else self.search.name
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether the design stands beside the study: an ablation, or a measurement that the space file does not ask for."""
+        return self.design is not None and self._is_beside(self.design)
+
+    def _is_beside(self, design: Design) -> bool:
+        own = self.space.measure
+        return not isinstance(design, Twins) or own is None or design.name != Twins(own).name
 
     @property
     def ledgers(self) -> tuple[Ledger, ...]:
         """The queues in the order in which they are worked on."""
-        return tuple(ledger for ledger in (None if self.is_ablation else self.search, self.measured) if ledger)
+        return tuple(ledger for ledger in (None if self.is_beside else self.search, self.measured) if ledger)
 
     def refresh(self) -> None:
         """Read every trial of the ledger anew."""
@@ -188,15 +197,15 @@ class Study:
         space, ablation = self.space, self.design if isinstance(self.design, Ablation) else None
         return StudyRecord(
             name=space.name,
-            key=f"{self.key}/{ablation.name}" if ablation else self.key,
+            key=f"{self.key}/{self.design.name}" if self.design and self.is_beside else self.key,
             space_file=space.file,
             space_text=space.text,
             objective=space.search.objective,
             direction=space.search.direction,
             metrics=space.metrics,
-            search=() if ablation else self._of(self.search),
+            search=() if self.is_beside else self._of(self.search),
             measured=self._measured(),
-            planned_search=0 if ablation else space.search.trials or 0,
+            planned_search=0 if self.is_beside else space.search.trials or 0,
             plan=self._plan(),
             environment=self.search.about.get("environment", {}),
             data=self.search.about.get("data") or describe_data(space),
@@ -204,6 +213,12 @@ class Study:
             changes=ablation.changes if ablation else (),
             left_out=ablation.left_out if ablation else (),
         )
+
+    def with_search(self) -> StudyRecord:
+        """Return the state with the search's trials, which the record of a design beside the study leaves out."""
+        if not self.is_beside:
+            return self.record()
+        return replace(self.record(), search=self.search.records(), planned_search=self.space.search.trials or 0)
 
     def _plan(self) -> MeasurePlan | None:
         if self.design is None or self.measured is None:

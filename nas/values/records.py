@@ -77,6 +77,8 @@ class MeasurePlan:
     """The numbers of replicates at which it is read, where those are planned; `replicates` is the next of them."""
     looks_changed_after: int = 0
     """How many of its trainings were there already when the looks were planned, or taken back."""
+    held: tuple[tuple[str, Scalar], ...] = ()
+    """What every replicate decides alike."""
     match: tuple[str, ...] = ()
     """In which quantities the reference is to be matched to arms that cost more."""
     matched: tuple[MatchedReference, ...] = ()
@@ -153,6 +155,19 @@ class StudyRecord:
     def title(self) -> str:
         """Name and key, as shown everywhere: `residual-digits-1a2b3c4d`."""
         return f"{self.name}-{self.key}"
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether this stands beside its study: an ablation, or a measurement that the space file does not ask for."""
+        return "/" in self.key
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The decisions that were drawn anew for each replicate."""
+        if self.plan is None or self.changes:
+            return ()
+        roles = {self.plan.factor, *(path for path, _ in (*self.plan.by, *self.plan.held))}
+        return tuple(dict.fromkeys(path for t in self.measured for path, _ in t.decisions if path not in roles))
 
     @property
     def judged_by(self) -> Metric:
