@@ -437,8 +437,10 @@ def test_failed_broken_and_missing_trainings_are_counted() -> None:
 
 
 def test_differences_are_signed_so_that_positive_is_better() -> None:
-    higher = pairs(fake_record())
-    lower = pairs(replace(fake_record(), direction="minimize"))
+    record = fake_record()
+    assert record.plan is not None
+    higher = pairs(record)
+    lower = pairs(replace(record, plan=replace(record.plan, direction="minimize")))
     assert [p.difference for p in lower] == [-p.difference for p in higher]
     first = higher[0]
     assert first.difference == (score_of(first.arm) or 0.0) - (score_of(first.reference) or 0.0)

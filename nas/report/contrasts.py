@@ -9,7 +9,7 @@ from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from nas.report.values import Row, Table
-from nas.report.words import MINUS, Unit, at_text, level_text, p_text, tone
+from nas.report.words import MINUS, Unit, at_text, cell_name, level_text, p_text, tone
 from nas.values.effects import EFFECT, Effects, Estimate, Mismatch
 
 TOTAL = "total effect"
@@ -44,7 +44,8 @@ def page_table(effects: Effects, unit: Unit) -> Table | None:
     ]  # fmt: skip
     if not rows:
         return None
-    head = ("arm", "contrast", "depth", f"effect{', ' + unit.name if unit.name else ''}", "interval", "Holm p", "mismatch left", "verdict")
+    effect = f"effect{', ' + unit.name if unit.name else ''}"
+    head = ("arm", "contrast", cell_name(effects), effect, "interval", "Holm p", "mismatch left", "verdict")
     caption = (
         "Each arm against the reference as it is (total), and against the reference widened until it has as many parameters or MACs as "
         "the arm. The matched references are trained as further arms of the same replicates. Each contrast is a Holm family of its "

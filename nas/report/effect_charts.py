@@ -12,7 +12,7 @@ from nas.report.reading import At, curve_name, curve_of
 from nas.report.scene import Scene, by_replicate, jitter, layout, trend
 from nas.report.svg import Axis, Plot, Point, count_axis, nice_axis
 from nas.report.values import Figure, Key, Panel
-from nas.report.words import ABSENT, Unit, level_text, listing, plural
+from nas.report.words import ABSENT, Unit, by_name, level_text, listing, plural
 from nas.values.domains import Scalar
 
 MOST_LINES = 24  # faint lines of single replicates in one panel
@@ -36,7 +36,7 @@ def effect_by_depth(scene: Scene) -> Figure:
         plot.line(line, f"trend {scene.style(slope.level)}")
     _replicate_dots(plot, scene, where)
     _interval_marks(plot, scene, where)
-    chart = plot.render(f"Effect of {effects.factor} by depth")
+    chart = plot.render(f"Effect of {effects.factor}{f' by {by_name(effects)}' if effects.by else ''}")
     return Figure((Panel("", chart),), _arm_keys(scene, dots=True), _effect_caption(scene, doublings))
 
 
@@ -50,7 +50,7 @@ def forest(scene: Scene) -> Figure:
     panels = [Panel(level_text(v) if several else "", _forest_panel(scene, v, x)) for v in effects.levels]
     keys = [Key(f"c1 {_shade(scene, at)}", "circle", scene.at(at)) for at in effects.at]
     if len(effects.at) > 1:
-        keys.append(Key("c1", "bar", "mean over depths"))
+        keys.append(Key("c1", "bar", f"mean over {by_name(effects)}"))
     if any(pair.failed for pair in scene.pairs):
         keys.append(Key("c1", "cross", "a training failed"))
     keys.append(Key("ink", "diamond", "effect θ, 95% interval"))
@@ -204,7 +204,7 @@ def _wins_text(scene: Scene) -> str:
         missing += len(lines) - len(means)
         middle = scene.unit.signed(median(means)) if means else ABSENT
         told.append(f"{level_text(level)} is ahead in {sum(mean > 0 for mean in means)} of {len(means)} (median {middle})")
-    left_out = "A line without a mean misses a depth and is not part of θ. " if missing else ""
+    left_out = "A line without a mean misses a cell and is not part of θ. " if missing else ""
     return f"{listing(told)}. {left_out}".strip()
 
 

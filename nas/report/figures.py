@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.report.reading import names_of
 from nas.report.scene import Scene, by_replicate, jitter, layout, trend
-from nas.report.words import level_text
+from nas.report.words import by_name, level_text
 from nas.values.effects import Effects
 from nas.values.records import StudyRecord
 
@@ -84,7 +84,7 @@ def _effect_by_depth(scene: Scene) -> Figure:
         for slope in scene.effects.slopes if doublings else ():
             line = trend(scene.effects, slope, places) if slope.level == level else []
             axes.plot([x for x, _ in line], [y * scale for _, y in line], "--", color=colour, lw=0.7)
-    axes.set_xlabel("weight layers" if all(name.endswith(" layers") for _, name in axis.ticks) else "depth")
+    axes.set_xlabel("weight layers" if all(name.endswith(" layers") for _, name in axis.ticks) else by_name(scene.effects))
     axes.set_ylabel(_label(scene))
     axes.legend(loc="best")
     return figure

@@ -11,12 +11,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nas.report import ablation, contrasts, effect_charts, search_charts, tables
+from nas.report import ablation, commands, contrasts, effect_charts, search_charts, tables
 from nas.report.reading import STATES, factors_of, levels_of, names_of, score_of, states
 from nas.report.scene import Scene
 from nas.report.timeline import timeline
 from nas.report.words import (
     Unit,
+    by_name,
     count_text,
     decisions_text,
     duration_text,
@@ -113,8 +114,8 @@ def _under_way(record: StudyRecord) -> str:
 
 
 def _arm(scene: Scene, level: Any) -> Mapping[str, Any]:
-    rows = [("effect θ, over depths" if len(scene.effects.at) > 1 else "effect θ", scene.effects.overall)]
-    per = "per doubling of layers" if scene.effects.slope_axis == "num_layers" else "per doubling of depth"
+    rows = [(f"effect θ, over {by_name(scene.effects)}" if len(scene.effects.at) > 1 else "effect θ", scene.effects.overall)]
+    per = "per doubling of layers" if scene.effects.slope_axis == "num_layers" else f"per doubling of {by_name(scene.effects)}"
     rows.append((f"slope β, {per}", scene.effects.slopes))
     shown = []
     for title, estimates in rows:
@@ -186,12 +187,13 @@ def _measured(scene: Scene) -> Mapping[str, Any]:
         "slopes": _slope_words(scene),
         "replicates": scene.effects.replicates,
         "factor": scene.factor,
+        "by": by_name(scene.effects),
     }
 
 
 def _slope_words(scene: Scene) -> tuple[str, ...]:
     told = []
-    what = "the number of layers" if scene.effects.slope_axis == "num_layers" else scene.effects.slope_axis or "depth"
+    what = "the number of layers" if scene.effects.slope_axis == "num_layers" else by_name(scene.effects)
     for slope in scene.effects.slopes:
         if slope.mean is None:
             told.append(f"{level_text(slope.level)}: no slope{', ' + slope.reason if slope.reason else ''}")
@@ -253,12 +255,5 @@ def _run(record: StudyRecord, names: Mapping[str, str]) -> Mapping[str, Any]:
 def _reproduce(record: StudyRecord, scene: Scene | None) -> Mapping[str, str]:
     git = record.environment.get("git", "")
     commit = str(git.get("commit", "") if isinstance(git, Mapping) else git or "").split(" ")[0]
-    again = ""
-    if scene:
-        reference, size = level_text(scene.effects.reference), f"{scene.effects.smallest_effect:g}"
-        again = f"nas effects {RAW_NAME} --reference {reference} --smallest-effect {size}"
-        if scene.effects.contrasts:  # the matched references stand in the same file, and are no arms of this effect
-            again += "".join(f" --levels '{level_text(level)}'" for level in scene.effects.levels)
-        again += " --planned-looks" if record.plan and record.plan.looks else ""
-    command = f"nas ablate {record.title}" if record.changes else f"nas search {record.space_file}"
-    return {"commit": commit, "command": command, "again": again}
+    again = commands.effects_again(record, scene.effects, RAW_NAME) if scene else ""
+    return {"commit": commit, "command": commands.again(record), "again": again}

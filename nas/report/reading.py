@@ -63,7 +63,7 @@ def pairs(record: StudyRecord) -> tuple[Pair, ...]:
     """Return every pair whose two trainings have a score, by replicate, depth and level; seeds of one cell are averaged."""
     if record.plan is None:
         return ()
-    by = tuple(path for path, _ in record.plan.by)
+    by, sign = tuple(path for path, _ in record.plan.by), 1.0 if record.plan.direction == "maximize" else -1.0
     cells: dict[tuple[int, At, Scalar], list[TrainingRecord]] = {}
     for training in record.measured:
         if training.cell and training.state in ("complete", "failed") and score_of(training) is not None:
@@ -74,7 +74,7 @@ def pairs(record: StudyRecord) -> tuple[Pair, ...]:
     for (replicate, at, level), arms in cells.items():
         references = cells.get((replicate, at, record.plan.reference), [])
         if level != record.plan.reference and references:
-            difference = sign_of(record) * (_mean(arms) - _mean(references))
+            difference = sign * (_mean(arms) - _mean(references))
             failed = any(t.state == "failed" for t in (*arms, *references))
             found.append(Pair(replicate, level, at, difference, failed, arms[-1], references[-1]))
     return tuple(found)

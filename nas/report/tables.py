@@ -12,6 +12,8 @@ from nas.report.words import (
     ABSENT,
     MINUS,
     Unit,
+    at_each,
+    cell_name,
     count_text,
     decisions_text,
     duration_text,
@@ -38,9 +40,9 @@ def effects_table(scene: Scene) -> Table:
                 rows.append(_effect_row(scene, cell, effect))
     unit_name = f", {unit.name}" if unit.name else ""
     mean = f"mean{', ' + unit.mark if unit.mark else ''}"
-    head = ("depth", scene.factor, mean, "n", "failed", f"effect{unit_name}", "simultaneous interval", "Holm p", "wins")
+    head = (cell_name(effects), scene.factor, mean, "n", "failed", f"effect{unit_name}", "simultaneous interval", "Holm p", "wins")
     caption = (
-        f"Each arm against {scene.reference} at each depth, in pairs. Failed trainings count at their failure score. "
+        f"Each arm against {scene.reference}{at_each(effects)}, in pairs. Failed trainings count at their failure score. "
         "n: replicates with a value. Wins: how often the arm beats its twin, a tie as half. Params and MACs: the arm's minus its twin's."
     )
     return Table((*head, "Δ params", "Δ MACs", "verdict"), tuple(rows), caption, labels=2, text_columns=(11,))
@@ -58,7 +60,7 @@ def details_table(scene: Scene) -> Table | None:
                 cells += [ABSENT if cell.correlation is None else f"{cell.correlation:+.2f}".replace("-", MINUS)]
                 cells += [_share(cell.wins, cell.wins_interval), _share(cell.failure_difference, cell.failure_difference_interval)]
                 rows.append(Row((*cells, p_text(cell.failure_p), unit.signed(cell.mean_where_both_trained))))
-    head = ("depth", scene.factor, "sd of differences", "t p", "sign-flip p", "correlation", "wins, %", "more failures, %")
+    head = (cell_name(effects), scene.factor, "sd of differences", "t p", "sign-flip p", "correlation", "wins, %", "more failures, %")
     caption = (
         "p-values before Holm's correction. Correlation: between an arm and the reference over replicates. Wins with the "
         "Clopper–Pearson interval of a win given no tie; failures of the arm minus the reference's with Newcombe's interval. "

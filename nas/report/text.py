@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.report.reading import names_of, score_of
-from nas.report.words import MINUS, POINTS, Unit, at_text, count_text, decisions_text, level_text, p_text, tone
+from nas.report.words import MINUS, POINTS, Unit, at_text, cell_name, count_text, decisions_text, level_text, p_text, tone
 from nas.values.domains import Scalar
 from nas.values.effects import CellSummary, Effects, Estimate
 from nas.values.records import StudyRecord
@@ -36,7 +36,7 @@ def best_table(record: StudyRecord, *, count: int = 5) -> Table:
 def effects_table(effects: Effects, *, unit: Unit = POINTS) -> Table:
     """Return depth × arm in at most 80 columns: differences are arm minus reference, intervals hold simultaneously."""
     table = _table(f"{effects.factor}: each arm against {level_text(effects.reference)}{', in ' if unit.name else ''}{unit.name}")
-    head = ("depth", "arm", "mean", "n", "fail", "effect", "interval", "p", "win", "params", "MACs")
+    head = (cell_name(effects), "arm", "mean", "n", "fail", "effect", "interval", "p", "win", "params", "MACs")
     rows = [
         _effect_cells(effects, cell, _find(effects.at_each, level, at), unit)
         for at in effects.at
@@ -79,9 +79,9 @@ def verdict_text(effects: Effects | None, *, unit: Unit = POINTS) -> Text:
 
 
 def _effect_cells(effects: Effects, cell: CellSummary, effect: Estimate | None, unit: Unit) -> list[str]:
-    depth = at_text(effects, cell.at)
-    depth = depth.removesuffix(" layers") if depth.endswith(" layers") else "/".join(map(level_text, cell.at)) or depth
-    shown = [depth, level_text(cell.level), unit.level(cell.mean), str(cell.n), str(cell.failures)]
+    at = at_text(effects, cell.at)
+    at = at.removesuffix(" layers") if at.endswith(" layers") else "/".join(map(level_text, cell.at)) or at
+    shown = [at, level_text(cell.level), unit.level(cell.mean), str(cell.n), str(cell.failures)]
     if effect is not None:
         wins = "-" if cell.wins is None else f"{cell.wins:.0%}"
         shown += [unit.signed(effect.mean), unit.interval(effect.interval).replace(", ", ","), p_text(effect.p_holm), wins]

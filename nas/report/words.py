@@ -139,10 +139,26 @@ def short_names(paths: Iterable[str]) -> Mapping[str, str]:
     return {path: tails.get(path, path) for path in unique}
 
 
+def by_name(effects: Effects) -> str:
+    """Name what the cells of a measurement are told apart by: `depth`, `depth × widths`, or '' for a single cell."""
+    names = short_names(effects.by)
+    return " × ".join(names[path] for path in effects.by)
+
+
+def cell_name(effects: Effects) -> str:
+    """Head the column that says where a cell stands."""
+    return by_name(effects) or "cell"
+
+
+def at_each(effects: Effects) -> str:
+    """Write ` at each depth`, or nothing for a single cell."""
+    return f" at each {by_name(effects)}" if effects.by else ""
+
+
 def at_text(effects: Effects, at: tuple[Scalar, ...]) -> str:
-    """Write the depth of a cell: `20 layers` where that is constant, else the values of its decisions, else `all`."""
+    """Write where a cell stands: `20 layers` for a number that sets how many there are, else the values of its decisions, else `all`."""
     layers = dict(zip(effects.at, effects.num_layers, strict=True)).get(at)
-    if layers is not None and len(effects.by) == 1 and _told_apart(effects):
+    if layers is not None and len(effects.by) == 1 and _told_apart(effects) and not isinstance(at[0], str | bool | None):
         return f"{layers} layers"
     names = short_names(effects.by)
     if len(effects.by) == 1:
