@@ -11,10 +11,10 @@ from nas.values.domains import Scalar
 from nas.values.effects import Effects, Estimate, slug_of
 
 
-def effect_points(effects: Effects, timestamp_ms: int) -> tuple[Point, ...]:
+def effect_points(effects: Effects, timestamp_ms: int, *, scale: float = 100.0) -> tuple[Point, ...]:
     """Return `effect/LEVEL`, `effect_low/…` and `effect_high/…` by step, and the same `_overall` and `_per_doubling`.
 
-    Values are percentage points. What was refused (no interval, no mean) has no point. Another estimand than the plain effect
+    Values are percentage points, or with `scale` 1 as they stand. What was refused (no interval, no mean) has no point. Another estimand than the plain effect
     has its own name in place of `effect`: `tuned_effect/…`, `parameter_matched_effect/…`.
     """
     name = slug_of(effects.estimand)
@@ -30,9 +30,9 @@ def effect_points(effects: Effects, timestamp_ms: int) -> tuple[Point, ...]:
         for estimate in estimates:
             step = steps[estimate.at] if kind == name and estimate.at is not None else 0
             level = levels[_plain(estimate.level)]
-            points += [Point(f"{kind}{part}/{level}", figure, step, timestamp_ms) for part, figure in _figures(estimate)]
+            points += [Point(f"{kind}{part}/{level}", figure, step, timestamp_ms) for part, figure in _figures(estimate, scale)]
     for contrast in effects.contrasts:
-        points += effect_points(contrast.effects, timestamp_ms)
+        points += effect_points(contrast.effects, timestamp_ms, scale=scale)
         for found in contrast.mismatches:
             points.append(Point(f"{contrast.quantity}_mismatch/{safe_key(_plain(found.level))}", 100 * found.worst, 0, timestamp_ms))
     return tuple(points)
@@ -54,12 +54,12 @@ def step_axis(effects: Effects) -> tuple[str, tuple[int, ...]]:
     return "row of the table", tuple(range(len(effects.at)))
 
 
-def _figures(estimate: Estimate) -> Iterator[tuple[str, float]]:
+def _figures(estimate: Estimate, scale: float) -> Iterator[tuple[str, float]]:
     if estimate.mean is not None:
-        yield "", 100 * estimate.mean
+        yield "", scale * estimate.mean
     if estimate.interval is not None:
-        yield "_low", 100 * estimate.interval.low
-        yield "_high", 100 * estimate.interval.high
+        yield "_low", scale * estimate.interval.low
+        yield "_high", scale * estimate.interval.high
 
 
 def _plain(level: Scalar) -> str:
