@@ -14,8 +14,8 @@ from nas.values.effects import Effects, Estimate, slug_of
 def effect_points(effects: Effects, timestamp_ms: int, *, scale: float = 100.0) -> tuple[Point, ...]:
     """Return `effect/LEVEL`, `effect_low/…` and `effect_high/…` by step, and the same `_overall` and `_per_doubling`.
 
-    Values are percentage points, or with `scale` 1 as they stand. What was refused (no interval, no mean) has no point. Another estimand than the plain effect
-    has its own name in place of `effect`: `tuned_effect/…`, `parameter_matched_effect/…`.
+    Values are percentage points, or with `scale` 1 as they stand. What was refused (no interval, no mean) has no point. Another
+    estimand than the plain effect has its own name in place of `effect`: `tuned_effect/…`, `parameter_matched_effect/…`.
     """
     name = slug_of(effects.estimand)
     steps = dict(zip(effects.at, step_axis(effects)[1], strict=True))

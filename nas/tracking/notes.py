@@ -38,7 +38,7 @@ def study_tags(record: StudyRecord, effects: Effects | None, artifacts: Sequence
 def study_note(record: StudyRecord, effects: Effects | None, artifacts: Sequence[str], note: str) -> str:
     """Return the description: the verdict, then the table, the progress, the best trials and where the report is."""
     parts = [f"**{effects.sentence}**" if effects and effects.sentence else ""]
-    parts += [_table(effects), *(f"- {line}" for line in effects.notes)] if effects else []
+    parts += [_table(effects, in_points=record.judged_by.is_share), *(f"- {line}" for line in effects.notes)] if effects else []
     for contrast in effects.contrasts if effects else ():
         parts += [f"**{contrast.effects.estimand}**: {contrast.effects.sentence}", *(f"- {line}" for line in contrast.effects.notes)]
     parts += [progress(record), _best(record)]
@@ -82,41 +82,42 @@ def _best(record: StudyRecord) -> str:
     return "\n".join([f"Best trials by {record.objective} (exploratory: adaptive sampling):", "", *lines])
 
 
-def _table(effects: Effects) -> str:
+def _table(effects: Effects, *, in_points: bool) -> str:
+    scale = 100.0 if in_points else 1.0
     head = [_leaf(path) for path in effects.by]
-    head += ["layers", "level", "mean", "n", "failed", "effect, points", "interval", "Holm p", "verdict"]
+    head += ["layers", "level", "mean", "n", "failed", "effect, points" if in_points else "effect", "interval", "Holm p", "verdict"]
     rows = [head, ["---"] * len(head)]
     for at, layers in zip(effects.at, effects.num_layers, strict=True):
         for level in dict.fromkeys((effects.reference, *effects.levels)):
-            rows.append([*(write(value) for value in at), _or_dash(layers), *_cells(effects, level, at)])
+            rows.append([*(write(value) for value in at), _or_dash(layers), *_cells(effects, level, at, scale)])
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
-def _cells(effects: Effects, level: Scalar, at: tuple[Scalar, ...]) -> list[str]:
+def _cells(effects: Effects, level: Scalar, at: tuple[Scalar, ...], scale: float) -> list[str]:
     cell = next((c for c in effects.cells if (c.level, c.at) == (level, at)), None)
     estimate = next((e for e in effects.at_each if (e.level, e.at) == (level, at)), None)
     if level == effects.reference:
-        return [write(level), *_facts(cell), "reference", "", "", ""]
-    return [write(level), *_facts(cell), *_effect(estimate)]
+        return [write(level), *_facts(cell, scale), "reference", "", "", ""]
+    return [write(level), *_facts(cell, scale), *_effect(estimate, scale)]
 
 
-def _facts(cell: CellSummary | None) -> list[str]:
+def _facts(cell: CellSummary | None, scale: float) -> list[str]:
     if cell is None:
         return ["-", "-", "-"]
-    return [_points(cell.mean), str(cell.n), str(cell.failures)]
+    return [_figure(cell.mean, scale), str(cell.n), str(cell.failures)]
 
 
-def _effect(estimate: Estimate | None) -> list[str]:
+def _effect(estimate: Estimate | None, scale: float) -> list[str]:
     if estimate is None:
         return ["-", "-", "-", "not measured"]
     interval = estimate.interval
-    span = f"[{_points(interval.low, '+')}, {_points(interval.high, '+')}]" if interval else "-"
+    span = f"[{_figure(interval.low, scale, '+')}, {_figure(interval.high, scale, '+')}]" if interval else "-"
     holm = f"{estimate.p_holm:.3g}" if estimate.p_holm is not None else "-"
-    return [_points(estimate.mean, "+"), span, holm, estimate.verdict or estimate.reason]
+    return [_figure(estimate.mean, scale, "+"), span, holm, estimate.verdict or estimate.reason]
 
 
-def _points(value: float | None, sign: str = "") -> str:
-    return _or_dash(None) if value is None or math.isnan(value) else f"{100 * value:{sign}.2f}"
+def _figure(value: float | None, scale: float, sign: str = "") -> str:
+    return _or_dash(None) if value is None or math.isnan(value) else f"{scale * value:{sign}.{2 if scale > 1 else 4}f}"
 
 
 def _or_dash(value: object) -> str:

@@ -140,6 +140,8 @@ class Tracker:
         if effects is not None and effects != self._logged:
             # The newest training's time, so that the same measurement written by another process is the same points.
             times = [milliseconds(t.finished) for t in record.measured if t.finished]
-            points = effect_points(effects, max(times, default=milliseconds(record.created)))
+            points = effect_points(
+                effects, max(times, default=milliseconds(record.created)), scale=100.0 if record.judged_by.is_share else 1.0
+            )
         runs.write_parent(parent, study_tags(record, effects, names, self._extras.note), points)
         self._logged = effects
