@@ -19,7 +19,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,8 @@ def ratio(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> di
     return {"ours_s": ours_s, "theirs_s": theirs_s, "ratio": middle, "lower_quartile": low, "upper_quartile": high}
 
 
-def passes(registry: Registry, rounds: int, only: list[str]) -> dict[str, dict[str, Any]]:
-    """Compare every network that the tests compare; empty where torchvision or timm is not installed."""
-    rows: dict[str, dict[str, Any]] = {}
+def passes(registry: Registry, rounds: int, only: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Compare every network that the tests compare; none where torchvision or timm is not installed."""
     x = torch.randn(BATCH, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     for name, (make, text) in NETWORKS.items():
         if only and not any(part in name for part in only):
@@ -124,12 +123,9 @@ def passes(registry: Registry, rounds: int, only: list[str]) -> dict[str, dict[s
             print(f"{name}: left out, {error}")
             continue
         ours = build(architecture_of(text, registry), registry, NetworkContext((3, SIDE, SIDE), 7))
-        rows[name] = {way.__name__: ratio(way(ours, x), way(theirs, x), rounds) for way in (forward, backward)}
-        told = ", ".join(
-            f"{way} {row['ratio']:.3f} [{row['lower_quartile']:.3f}, {row['upper_quartile']:.3f}]" for way, row in rows[name].items()
-        )
-        print(f"{name:30} ours/theirs: {told}", flush=True)
-    return rows
+        row = {way.__name__: ratio(way(ours, x), way(theirs, x), rounds) for way in (forward, backward)}
+        print(f"{name:30} ours/theirs: {', '.join(told(way, times) for way, times in row.items())}", flush=True)
+        yield name, row
 
 
 def told(way: str, row: dict[str, float]) -> str:
@@ -144,17 +140,19 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     registry = discover()
-    document = {
+    document: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
         "machine": {"cores": os.cpu_count(), "processor": processor(), "platform": platform.platform(), "torch": torch.__version__},
         "input": [BATCH, 3, SIDE, SIDE],
         "rounds": arguments.rounds,
         "building": building(registry, 3) if not arguments.only else {},
-        "passes": passes(registry, arguments.rounds, arguments.only),
+        "passes": {},
     }
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(document, indent=2) + "\n")
+    for name, row in passes(registry, arguments.rounds, arguments.only):
+        document["passes"][name] = row
+        if arguments.out:  # after every network: a long run that is ended early leaves what it has
+            arguments.out.parent.mkdir(parents=True, exist_ok=True)
+            arguments.out.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def processor() -> str:

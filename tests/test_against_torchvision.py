@@ -17,6 +17,7 @@ from nas.building import build, build_without_weights, cost_of
 from nas.errors import PluginError
 from nas.plugin import NetworkContext
 from nas.registry import Registry
+from nas.testing import check_plugin
 from nas.values.architecture import Architecture
 
 
@@ -82,6 +83,39 @@ def test_a_model_that_the_meta_device_or_a_second_answer_could_trouble_is_counte
     built = build(architecture, registry, CONTEXT)
     assert cost_of(architecture, registry, CONTEXT).parameters == sum(p.numel() for p in built.parameters())
     assert built.train()(torch.zeros(2, *CONTEXT.input_shape)).shape == (2, 7)
+
+
+FOREIGN_BLOCKS = {
+    "{torchvision: {block: BasicBlock}}": "basic",
+    "{torchvision: {block: Bottleneck}}": "bottleneck",
+    "{torchvision: {block: InvertedResidual}}": "inverted_residual",
+    "{timm: {block: BasicBlock}}": "basic",
+    "{timm: {block: Bottleneck}}": "bottleneck",
+    "{timm: {block: InvertedResidual}}": "{inverted_residual: {activation: relu}}",
+    "{timm_preact: {block: PreActBasic}}": "preact_basic",
+    "{timm_preact: {block: PreActBottleneck}}": "preact_bottleneck",
+}
+
+
+@pytest.mark.parametrize("shortcut", ["none", "identity", "projection"])
+@pytest.mark.parametrize("theirs", FOREIGN_BLOCKS)
+def test_their_block_by_name_in_a_unit_of_ours_is_our_block(theirs: str, shortcut: str, registry: Registry) -> None:
+    package("timm" if "timm" in theirs else "torchvision")
+    text = "staged: {{widths: [8, 16], depth: 2, block: {block}, shortcut: {shortcut}}}"
+    one, other = (architecture_of(text.format(block=block, shortcut=shortcut), registry) for block in (theirs, FOREIGN_BLOCKS[theirs]))
+    assert cost_of(one, registry, CONTEXT) == cost_of(other, registry, CONTEXT)
+    first, second = (build(each, registry, CONTEXT).eval() for each in (one, other))
+    randomise(first)
+    for target, source in zip(second.state_dict().values(), first.state_dict().values(), strict=True):
+        target.copy_(source)
+    with torch.no_grad():
+        assert difference(second(inputs()), first(inputs())) <= TOLERANCE[torch.float32]
+
+
+@pytest.mark.parametrize("name", ["torchvision", "timm", "timm_preact"])
+def test_a_foreign_block_keeps_the_contract(name: str, registry: Registry) -> None:
+    package("timm" if "timm" in name else "torchvision")
+    assert not [f"{result.name}: {result.detail}" for result in check_plugin(registry, "block", name) if not result.passed]
 
 
 def test_a_picture_of_one_channel_is_read_three_times(registry: Registry) -> None:

@@ -15,7 +15,7 @@ from nas.testing.subject import Subject, perturb
 from nas.values.architecture import Value
 
 REGISTRY = discover()
-NEEDS_PACKAGE = {"torchvision", "timm"}
+NEEDS_PACKAGE = {"torchvision", "timm", "timm_preact"}
 BLOCKS = tuple(name for name in REGISTRY.names("block") if name not in NEEDS_PACKAGE)
 SIZE = 5
 PARAMETERS: dict[str, dict[str, Value]] = {

@@ -46,7 +46,10 @@ PARAMETERS: dict[str, dict[str, Value]] = {
     "network/generator": {"widths": (8, 8, 8)},
 }
 DATA = [f"data/{name}" for name in ("digits", "noisy_scenes", "mixture", "identity_map")]  # others may have to be downloaded
-NEEDS_PACKAGE = {"network/timm": "timm", "network/torchvision": "torchvision"}
+NEEDS_PACKAGE = {
+    "network/timm": "timm", "block/timm": "timm", "block/timm_preact": "timm",
+    "network/torchvision": "torchvision", "block/torchvision": "torchvision",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("which", [*SHIPPED, *DATA])

@@ -45,6 +45,17 @@ def built(make: Callable[[], Any]) -> nn.Module:
     return model
 
 
+def post_activated_parts(theirs: nn.Module, num_layers: int) -> nn.Sequential:
+    """Return the layers of another package's ResNet block in a row: conv1, bn1, relu, conv2, bn2 …, nothing after the last norm.
+
+    The activations are new ones that leave their input as it is: theirs overwrite it, which a reader of it would not expect.
+    """
+    layers: list[nn.Module] = []
+    for number in range(1, num_layers + 1):
+        layers += ([nn.ReLU()] if number > 1 else []) + [theirs.get_submodule(f"conv{number}"), theirs.get_submodule(f"bn{number}")]
+    return nn.Sequential(*layers)
+
+
 def logits_of(answer: Any, model: str) -> Tensor:
     """Return a model's answer where it is one tensor. Raises ValueError for the models that answer with several."""
     if not isinstance(answer, Tensor):
