@@ -88,7 +88,7 @@ def study(name: str, *, search: Any = (), twins: Any = (), **changes: Any) -> St
         planned_search=30,
         plan=MeasurePlan(SHORTCUT, "none", ("identity",), ((DEPTH, (1, 9)),), 10, 0.01),
         environment={"python": "3.11", "git": {"commit": "abc"}},
-        data={"name": "digits", "fingerprint": "f" * 64, "num_examples": 1797},
+        data={"name": "digits", "fingerprint": "f" * 64, "num_examples": 1797, "search_split_seed": 4},
         created=START,
     )
     return dataclasses.replace(whole, **changes)
@@ -198,6 +198,9 @@ def test_a_finished_trial_is_a_child_run_with_all_that_was_measured(store: Path,
     assert configuration is not None
     assert {key: value for key, value in run.data.tags.items() if key.startswith("nas.")} == {
         "nas.study": "one-trial-1a2b3c4d",
+        "nas.data": "digits",
+        "nas.data_fingerprint": "f" * 64,
+        "nas.split_seed": "4",
         "nas.phase": "search",
         "nas.number": "7",
         "nas.seed": "17",

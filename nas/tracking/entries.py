@@ -102,7 +102,8 @@ def _training_tags(training: TrainingRecord, record: StudyRecord) -> dict[str, s
         # A search has one split, by the space's seed; each replicate of a measurement has a split of its own.
         split_seed = record.data.get("search_split_seed") if training.phase == "search" else training.seed
         tags |= {"nas.data": str(record.data.get("name", "")), "nas.data_fingerprint": str(record.data.get("fingerprint", ""))}
-        tags |= {"nas.split_seed": str(split_seed)}
+        if split_seed is not None:
+            tags["nas.split_seed"] = str(split_seed)
     if training.configuration:
         tags["nas.architecture_key"] = training.configuration.architecture.key
         tags["nas.configuration_key"] = training.configuration.key
