@@ -122,6 +122,27 @@ REFUSED = [
         "factor: $shortcut\nreference: none\nlooks: [5, 10]",
         "3: measure.looks: must be [10, 20], the one schedule whose error rates are known (0.0052 at 10 and 0.0471 at 20), got [5, 10]",
     ),
+    ("factor: $shortcut\nreference: none\ntune: 20", "3: measure.tune: must be a mapping like `{trials: 20}`, got '20'"),
+    (
+        "factor: $shortcut\nreference: none\ntune: {decisions: [$depth]}",
+        "3: measure.tune.trials: must be given: how many trials each arm's search has",
+    ),
+    (
+        "factor: $shortcut\nreference: none\ntune: {trial: 3}",
+        "3: measure.tune.trial: unknown parameter of `tune:`; did you mean 'trials'?",
+    ),
+    (
+        "factor: $shortcut\nreference: none\nby: {$depth: [1]}\ntune: {trials: 3, decisions: [$depth]}",
+        "4: measure.tune.decisions: $depth is in by already, so it cannot be tuned",
+    ),
+    (
+        "factor: $shortcut\nreference: none\ntune: {trials: 3, decisions: [$dept]}",
+        "3: measure.tune.decisions: '$dept' is no decision of this space; did you mean '$depth'?",
+    ),
+    (
+        "factor: $shortcut\nreference: none\nmatch: [macs]\ntune: {trials: 3}",
+        "4: measure.tune: and `match:` ask for two estimands at once; measure them in two files, or remove one",
+    ),
     (
         "factor: $shortcut\nreference: none\nmatch: [parameters, weights]",
         "3: measure.match.1: must be parameters | macs, got 'weights'; choose from: macs, parameters",

@@ -96,6 +96,9 @@ def _measurement(seen: Preview) -> list[str]:
     design = f"{_count(seen.replicates, 'replicate')} × {arms}" + (f" × {cells} cells of `by`" if cells > 1 else "")
     most = "at most " if seen.looks else ""
     lines = [f"The measurement trains {most}{seen.planned_measure:,}: {design}."]
+    if seen.searches:
+        trials = f"{seen.searches} searches × {_count(seen.tune_trials, 'trial')}"
+        lines.insert(0, f"Each arm is tuned for itself first: {seen.searches * seen.tune_trials:,} trainings, {trials}.")
     if seen.matched:
         lines.append(f"Wider references of equal cost: {'; '.join(seen.matched)}.")
     if seen.looks:
@@ -173,7 +176,9 @@ def _roles(space: Space) -> Mapping[str, str]:
     if options is None:
         return {}
     arms = ", ".join(written(level) for level in options.levels)
+    tune = options.tune
     return {
+        **(dict.fromkeys(tune.decisions, f"tuned in each arm, {tune.trials} trials") if tune else {}),
         options.factor: f"measured: {arms} against {written(options.reference)}",
         **{path: f"at each of {', '.join(written(value) for value in values)}" for path, values in options.by},
         **{path: f"held at {written(value)}" for path, value in options.hold},

@@ -38,6 +38,8 @@ class _Counts:
         counts = {}
         if not record.is_beside:
             counts["search"] = (sum(t.state in TOLD for t in record.search), record.planned_search)
+        if record.planned_tuning:
+            counts["tune"] = (sum(t.state in TOLD for t in record.tuning), record.planned_tuning)
         if record.plan:
             counts["ablate" if record.changes else "measure"] = (sum(t.state in TOLD for t in record.measured), study.planned_measure)
         if self.done_at_start < 0:
@@ -119,7 +121,8 @@ def _result(event: Mapping[str, Any], study: Study) -> str:
         return f"trial {record.number} broke: {record.error.strip().splitlines()[-1] if record.error else record.state}"
     name = f"trial {record.number}"
     if record.cell:
-        name = " ".join([f"replicate {record.cell.replicate}", str(record.cell.level), *(str(value) for _, value in record.cell.by)])
+        what = "tuning" if record.phase == "tune" else "replicate"
+        name = " ".join([f"{what} {record.cell.replicate}", str(record.cell.level), *(str(value) for _, value in record.cell.by)])
     return f"{name}: {record.outcome.score:.4f}{'' if record.state == 'complete' else f' ({record.state})'}"
 
 

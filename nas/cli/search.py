@@ -68,6 +68,7 @@ def summary(result: object) -> dict[str, object]:
         "best": [
             {"number": t.number, "score": t.outcome.score, "decisions": dict(t.decisions)} for t in record.best() if t.outcome
         ],
+        **({"tuning": [asdict(winner) for winner in record.winners]} if record.planned_tuning else {}),
         "effects": result.effects.to_dict() if result.effects else None,
         "lost": [{"replicate": cell.replicate, "level": cell.level, "by": dict(cell.by)} for cell in record.lost],
         "replacements": record.replacements,

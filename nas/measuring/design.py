@@ -13,11 +13,12 @@ from nas.errors import UserError
 from nas.measuring.capacity import matched_configuration
 from nas.sampling import Sample, fixing, keyed_draw, sample
 from nas.space import Space
-from nas.space.sections import MeasureOptions
+from nas.space.sections import MeasureOptions, TuneOptions
 from nas.values.architecture import Configuration, key_of
 from nas.values.domains import Scalar, written
+from nas.values.effects import EFFECT, TUNED
 from nas.values.outcome import Cost
-from nas.values.records import Cell, MatchedReference, MeasurePlan, Phase
+from nas.values.records import Cell, MatchedReference, MeasurePlan, Phase, Winner
 from nas.values.seeds import derive
 
 MAX_REDRAWS = 200
@@ -77,6 +78,8 @@ class Twins:
     stage: int = 0
     """With planned looks, the look that is trained for now, as a number of replicates; the first one for 0."""
     matched: tuple[MatchedReference, ...] = ()
+    winners: tuple[Winner, ...] = ()
+    """Of a tuned effect, once every arm was searched: what each arm trains with."""
     cost: CostOf | None = field(default=None, compare=False, repr=False)
     """What a configuration costs; needed where references are to be matched."""
 
@@ -120,8 +123,14 @@ class Twins:
 
     @property
     def name(self) -> str:
-        """`measure-HASH`, over all but how many replicates there are and how the effect is judged."""
-        return f"measure-{key_of(repr(replace(self.options, replicates=0, smallest_effect=0.0)))[:8]}"
+        """`measure-HASH` or `tuned-HASH`, over all but how many replicates there are and how the effect is judged."""
+        asked = repr(replace(self.options, replicates=0, smallest_effect=0.0))
+        return f"tuned-{key_of([asked, repr(self.options.tune)])[:8]}" if self.options.tune else f"measure-{key_of(asked)[:8]}"
+
+    @property
+    def waits_for_winners(self) -> bool:
+        """Whether its trainings are not known yet, since the arms are to be tuned first."""
+        return bool(self.options.tune and not self.winners)
 
     @property
     def plan(self) -> MeasurePlan:
@@ -130,6 +139,7 @@ class Twins:
         return MeasurePlan(
             o.factor, o.reference, o.levels, o.by, self.replicates, o.smallest_effect, o.metric, o.direction, looks=o.looks, held=o.hold,
             match=o.match, matched=self.matched,
+            estimand=TUNED if o.tune else EFFECT, tune_trials=o.tune.trials if o.tune else 0,
         )  # fmt: skip
 
     @property
@@ -140,7 +150,7 @@ class Twins:
     def trainings(self, space: Space, fits: Fits, replicates: Iterable[int]) -> Iterator[PlannedTraining]:
         """Yield the trainings of some replicates. Raises UserError where constraints refuse every draw."""
         for replicate in replicates:
-            planned = plan_replicate(space, self.options, replicate, fits)
+            planned = plan_replicate(space, self.options, replicate, fits, winners=self.winners)
             yield from planned
             yield from self._widened(planned)
 
@@ -171,19 +181,25 @@ def options_from(document: Mapping[str, Any]) -> MeasureOptions:
     def frozen(value: Any) -> Any:
         return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
 
-    return MeasureOptions(**{name: frozen(value) for name, value in document["options"].items()})
+    options = {name: frozen(value) for name, value in document["options"].items()}
+    tune = options.get("tune")
+    return MeasureOptions(**{**options, "tune": TuneOptions(trials=tune["trials"], decisions=frozen(tune["decisions"])) if tune else None})
 
 
-def plan_replicate(space: Space, options: MeasureOptions, replicate: int, fits: Fits) -> tuple[PlannedTraining, ...]:
+def plan_replicate(
+    space: Space, options: MeasureOptions, replicate: int, fits: Fits, *, winners: Sequence[Winner] = ()
+) -> tuple[PlannedTraining, ...]:
     """Plan one replicate: a nuisance configuration, seed and split of its own, and every cell of the design.
 
     Nuisance draws are keyed by (space seed, replicate, path). If `fits` refuses any cell, the whole replicate is drawn
-    again. Raises UserError where 200 draws all break the constraints.
+    again. `winners` decide for their own arm what was tuned. Raises UserError where 200 draws all break the constraints.
     """
     seed = derive(space.seed, "replicate", replicate)
+    tuned = {(winner.level, winner.by): dict(winner.decisions) for winner in winners}
+    cells = [(cell, {**tuned.get((cell.level, cell.by), {}), **fixed}) for cell, fixed in cells_of(options, replicate)]
     for draw in range(MAX_REDRAWS):
         chooser = keyed_draw(space.seed, "replicate", replicate, *([draw] if draw else []))
-        planned = tuple(PlannedTraining(cell, sample(space, fixing(fixed, chooser)), seed) for cell, fixed in _cells(options, replicate))
+        planned = tuple(PlannedTraining(cell, sample(space, fixing(fixed, chooser)), seed) for cell, fixed in cells)
         if all(fits(p.sample.configuration) for p in planned):
             return planned
     raise UserError(
@@ -192,7 +208,8 @@ def plan_replicate(space: Space, options: MeasureOptions, replicate: int, fits: 
     )
 
 
-def _cells(options: MeasureOptions, replicate: int) -> Iterator[tuple[Cell, dict[str, Scalar]]]:
+def cells_of(options: MeasureOptions, replicate: int) -> Iterator[tuple[Cell, dict[str, Scalar]]]:
+    """Yield the cells of a replicate, each with the decisions that are fixed in it."""
     paths = [path for path, _ in options.by]
     # Deep networks first: they take longest, and what is left for the end should be short.
     for values in reversed(list(itertools.product(*(values for _, values in options.by)))):

@@ -38,6 +38,7 @@ def estimate(
     unit: str = "points",
     references: Mapping[Scalar, Scalar] | None = None,
     estimand: str = EFFECT,
+    between: str = "",
 ) -> Effects:
     """Estimate what each level of `factor` is worth against `reference`.
 
@@ -57,6 +58,7 @@ def estimate(
         references: the level that each arm is compared with, where that is not `reference` for all of them; `reference` is
             then what they have in common, for the sentence. All of them stay one family.
         estimand: what the figures are called, where they are not the plain effect at a fixed budget.
+        between: what was compared then, for the sentence, to stand behind `the mean paired difference`.
 
     Returns:
         The effects, a pure function of the results: their order changes nothing.
@@ -69,7 +71,7 @@ def estimate(
     asked = _Question(
         factor=factor, reference=reference, by=tuple(by), smallest_effect=smallest_effect,
         levels=None if levels is None else tuple(levels), weights=weights, maximize=maximize, scope=scope,
-        planned_looks=planned_looks, from_search=from_search, unit=unit, references=references, estimand=estimand,
+        planned_looks=planned_looks, from_search=from_search, unit=unit, references=references, estimand=estimand, between=between,
     )  # fmt: skip
     if planned_looks and not from_search:
         return _at_looks(asked, results)
@@ -93,6 +95,7 @@ class _Question:
     unit: str
     references: Mapping[Scalar, Scalar] | None
     estimand: str
+    between: str
 
     @property
     def sign(self) -> float:
@@ -153,6 +156,7 @@ def _answer(asked: _Question, results: Sequence[Result], *, looks: tuple[Look, .
         look=looks[-1] if looks and not interim else None,
         interim=interim,
         estimand=asked.estimand,
+        between=asked.between,
     )
     told = [
         line

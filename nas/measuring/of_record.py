@@ -42,7 +42,8 @@ def effects_of(record: StudyRecord) -> Effects | None:
     if plan is None or not any(r.value is not None and r.level == plan.reference for r in results):
         return None
     matched = {m.label for m in plan.matched}
-    effects = _estimated(record, plan, [r for r in results if r.level not in matched], levels=plan.levels)
+    main = [r for r in results if r.level not in matched]
+    effects = _estimated(record, plan, main, levels=plan.levels, estimand=plan.estimand, between=_searched(plan))
     contrasts = tuple(_contrasts(record, plan, results))
     effects = replace(effects, contrasts=contrasts, notes=(*_losses(record), *effects.notes, *_unmatched(plan), *_conditions(record, plan)))
     if plan.looks_changed_after:
@@ -83,13 +84,23 @@ def _estimated(record: StudyRecord, plan: MeasurePlan, results: Sequence[Result]
     )
 
 
+def _searched(plan: MeasurePlan) -> str:
+    """Say, for a tuned effect, what was searched with which budget; '' for any other."""
+    if not plan.tune_trials:
+        return ""
+    each = "arm and cell" if plan.by else "arm"
+    trials = f"{plan.tune_trials} trial{'s' * (plan.tune_trials > 1)}"
+    return f"between the winners of equal searches, {trials} for each {each}, retrained with fresh seeds"
+
+
 def _contrasts(record: StudyRecord, plan: MeasurePlan, results: Sequence[Result]) -> Iterator[Contrast]:
     """Yield, for each quantity, the arms against the references that were widened to it: one family each."""
     there = {result.level for result in results if result.value is not None}
     for quantity in plan.match:
         references = {m.level: m.label for m in plan.matched if m.quantity == quantity and {m.label, m.level} <= there}
         if references:
-            effects = _estimated(record, plan, results, references=references, estimand=MATCHED[quantity])
+            between = f"from the reference widened to an equal number of {'MACs' if quantity == 'macs' else quantity}"
+            effects = _estimated(record, plan, results, references=references, estimand=MATCHED[quantity], between=between)
             mismatches = tuple(_mismatch(results, level, label, quantity) for level, label in references.items())
             notes = tuple(_told(found, quantity) for found in mismatches)
             yield Contrast(quantity, replace(effects, notes=(*notes, *effects.notes)), mismatches)

@@ -18,14 +18,13 @@ from nas.measuring.verdicts import (
     is_undetermined,
 )
 from nas.values.domains import Scalar, written
-from nas.values.effects import EFFECT, MATCHED, Estimate, Interval, Look
+from nas.values.effects import EFFECT, Estimate, Interval, Look
 
 MINUS = "\N{MINUS SIGN}"
 UNNAMED = "level"
 """The factor's name where a table of results gives it none: what its column is called."""
 
 TODAY = " at today's mean and spread"
-_MATCHED_BY = {MATCHED["parameters"]: "parameters", MATCHED["macs"]: "MACs"}
 _ABSENT_LEVELS = ("none", "off", "no", "false")
 
 
@@ -49,6 +48,8 @@ class Telling:
     interim: bool = False
     """Whether looks are planned and the figures belong to none of them."""
     estimand: str = EFFECT
+    between: str = ""
+    """What an estimand of another name compares."""
 
     @property
     def noun(self) -> str:
@@ -204,8 +205,8 @@ def _estimand(telling: Telling, with_interval: str = "") -> str:
 
 
 def _measured(telling: Telling, with_interval: str) -> str:
-    other = f" from the reference widened to an equal number of {matched}" if (matched := _MATCHED_BY.get(telling.estimand)) else ""
-    how = f"the mean paired difference{other}{with_interval} at an equal, fixed training budget"
+    between = f" {telling.between}" if telling.between else ""
+    how = f"the mean paired difference{between}{with_interval} at an equal, fixed training budget"
     if telling.from_search:
         how = "the mean difference of a search's own trials"
     if len(telling.at) == 1:

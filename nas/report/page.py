@@ -114,7 +114,8 @@ def _under_way(record: StudyRecord) -> str:
 
 
 def _arm(scene: Scene, level: Any) -> Mapping[str, Any]:
-    rows = [(f"effect θ, over {by_name(scene.effects)}" if len(scene.effects.at) > 1 else "effect θ", scene.effects.overall)]
+    name = scene.effects.estimand
+    rows = [(f"{name} θ, over {by_name(scene.effects)}" if len(scene.effects.at) > 1 else f"{name} θ", scene.effects.overall)]
     per = "per doubling of layers" if scene.effects.slope_axis == "num_layers" else f"per doubling of {by_name(scene.effects)}"
     rows.append((f"slope β, {per}", scene.effects.slopes))
     shown = []
@@ -180,6 +181,7 @@ def _measured(scene: Scene) -> Mapping[str, Any]:
         "by_depth": effect_charts.effect_by_depth(scene) if scene.effects.at_each and not scene.record.changes else None,
         "table": tables.effects_table(scene),
         "details": tables.details_table(scene),
+        "tuning": tables.tuning_table(scene.record, scene.names),
         "contrasts": contrasts.page_table(scene.effects, scene.unit),
         "contrast_sentences": tuple((c.effects.estimand, c.effects.sentence, c.effects.notes) for c in scene.effects.contrasts),
         "forest": effect_charts.forest(scene) if seen else None,
@@ -245,7 +247,7 @@ def _run(record: StudyRecord, names: Mapping[str, str]) -> Mapping[str, Any]:
         "accounts": tables.accounts(record),
         "losses": tables.losses(record, names),
         "timeline": timeline(record, names),
-        "states": tuple(state for state in STATES if state in states((*record.search, *record.measured))),
+        "states": tuple(state for state in STATES if state in states(record.trainings)),
         "environment": tables.facts(record.environment),
         "data": tables.facts(record.data),
         "seeds": tables.facts(tables.seed_facts(record)),

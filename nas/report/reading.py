@@ -129,7 +129,7 @@ def factors_of(record: StudyRecord, *, most_levels: int = 6, most_factors: int =
 
 def names_of(record: StudyRecord) -> Mapping[str, str]:
     """Return the short name of every decision of the study."""
-    return short_names(path for t in (*record.search, *record.measured) for path, _ in t.decisions)
+    return short_names(path for t in record.trainings for path, _ in t.decisions)
 
 
 def thin(items: Sequence[TrainingRecord], most: int, keep: Iterable[TrainingRecord] = ()) -> list[TrainingRecord]:

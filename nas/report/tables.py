@@ -132,7 +132,9 @@ def accounts(record: StudyRecord) -> Table:
     design = "ablate" if record.changes else "measure"
     planned = {"search": record.planned_search, design: record.planned_measured}
     found = {"search": states(record.search), design: states(record.measured)}
+    planned["tune"], found["tune"] = record.planned_tuning, states(record.tuning)
     phases = (design,) if record.is_beside and not record.search else ("search", design) if record.plan or record.measured else ("search",)
+    phases = (*phases[:-1], "tune", phases[-1]) if record.planned_tuning else phases
     shown = [s for s in STATES if s in ("complete", "failed") or any(s in counts for counts in found.values())]
     rows = []
     for phase in phases:
@@ -146,9 +148,27 @@ def accounts(record: StudyRecord) -> Table:
     return Table(("phase", "planned", *shown, "missing"), tuple(rows), caption)
 
 
+def tuning_table(record: StudyRecord, names: Mapping[str, str]) -> Table | None:
+    """Return the winner of each arm's own search, None where no effect of tuned arms is measured."""
+    if not record.winners or record.plan is None:
+        return None
+    unit, rows = Unit.of(record.objective), []
+    for winner in record.winners:
+        at = ", ".join(f"{names.get(path, path)} {level_text(value)}" for path, value in winner.by) or "all"
+        decided = ", ".join(f"{names.get(path, path)} {level_text(value)}" for path, value in winner.decisions)
+        rows.append(Row((level_text(winner.level), at, f"{winner.trials}", f"{unit.level(winner.score)}{unit.mark}", decided)))
+    caption = (
+        f"The tuned effect: every arm has its own search of {plural(record.plan.tune_trials, 'trial')}, with the same sampler, pruner "
+        "and seeds. "
+        "Its winner is retrained with fresh seeds and splits in every replicate; only those trainings are in the effect. The score of a "
+        "winner in its own search is the best of many and looks better than it is."
+    )
+    return Table(("arm", "at", "trials", f"its {record.objective}", "decided"), tuple(rows), caption, text_columns=(4,))
+
+
 def losses(record: StudyRecord, names: Mapping[str, str]) -> Table | None:
     """Return every failed or broken training with its reason, the first forty of them; None where there is none."""
-    lost = [t for t in (*record.search, *record.measured) if t.state in ("failed", "broken")]
+    lost = [t for t in record.trainings if t.state in ("failed", "broken")]
     rows = []
     for training in lost[:MOST_LOSSES]:
         why = (training.outcome.failure if training.outcome else "") or training.error.strip().split("\n")[-1] or ABSENT
@@ -189,7 +209,7 @@ def seed_facts(record: StudyRecord) -> dict[str, str]:
 
 def training_time(record: StudyRecord) -> str:
     """Return the time that all trainings took together."""
-    return duration_text(sum(t.outcome.duration_s for t in (*record.search, *record.measured) if t.outcome))
+    return duration_text(sum(t.outcome.duration_s for t in record.trainings if t.outcome))
 
 
 def find(rows: Sequence[Any], level: Any, at: Any) -> Any:

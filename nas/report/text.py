@@ -11,7 +11,7 @@ from rich.text import Text
 from nas.report.reading import names_of, score_of
 from nas.report.words import MINUS, POINTS, Unit, at_text, cell_name, count_text, decisions_text, level_text, p_text, tone
 from nas.values.domains import Scalar
-from nas.values.effects import CellSummary, Effects, Estimate
+from nas.values.effects import EFFECT, CellSummary, Effects, Estimate
 from nas.values.records import StudyRecord
 
 WIDTH, LABELS = 80, 2
@@ -35,7 +35,8 @@ def best_table(record: StudyRecord, *, count: int = 5) -> Table:
 
 def effects_table(effects: Effects, *, unit: Unit = POINTS) -> Table:
     """Return depth × arm in at most 80 columns: differences are arm minus reference, intervals hold simultaneously."""
-    table = _table(f"{effects.factor}: each arm against {level_text(effects.reference)}{', in ' if unit.name else ''}{unit.name}")
+    of = "" if effects.estimand == EFFECT else f"{effects.estimand} of "
+    table = _table(f"{effects.factor}: {of}each arm against {level_text(effects.reference)}{', in ' if unit.name else ''}{unit.name}")
     head = (cell_name(effects), "arm", "mean", "n", "fail", "effect", "interval", "p", "win", "params", "MACs")
     rows = [
         _effect_cells(effects, cell, _find(effects.at_each, level, at), unit)
@@ -66,9 +67,11 @@ def verdict_text(effects: Effects | None, *, unit: Unit = POINTS) -> Text:
     if effects is None:
         return Text("A search only: it proposes architectures and says nothing of what one choice is worth; add `measure:`.")
     told = Text(effects.sentence, style="bold")
-    for name, estimates in (("effect", effects.overall), ("slope", effects.slopes)):
+    kind = effects.estimand.removesuffix(EFFECT)
+    width = len(kind) + 7
+    for name, estimates in ((effects.estimand, effects.overall), (f"{kind}slope", effects.slopes)):
         for estimate in estimates:
-            told.append(f"\n{name:<7}{level_text(estimate.level):<14}", style="not bold")
+            told.append(f"\n{name:<{width}}{level_text(estimate.level):<14}", style="not bold")
             told.append(f"{_numbers(estimate, unit):<40}", style="not bold")
             told.append(estimate.verdict or "no verdict", style=_COLOURS[tone(estimate.verdict)])
             if estimate.reason and estimate.reason not in effects.sentence:

@@ -29,7 +29,7 @@ class Span:
 
 def timeline(record: StudyRecord, names: Mapping[str, str]) -> Figure | None:
     """Draw a row a worker, a bar a training; None where no times were recorded."""
-    done = [t for t in (*record.search, *record.measured) if t.started and t.finished and t.finished >= t.started]
+    done = [t for t in record.trainings if t.started and t.finished and t.finished >= t.started]
     if not done:
         return None
     clock, idle = _clock(done)

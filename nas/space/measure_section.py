@@ -13,6 +13,7 @@ from nas.space.activity import always, everything, possible, uses_of
 from nas.space.parser import Parser
 from nas.space.sections import MeasureOptions
 from nas.space.task_section import figures_of, read_metric
+from nas.space.tune_section import read_tune
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe
 from nas.values.domains import Choices, Scalar, written
 from nas.values.effects import LOOKS, MATCHED
@@ -21,7 +22,7 @@ from nas.values.metrics import Direction
 if TYPE_CHECKING:
     from nas.space.space import Space
 
-KEYS = ("factor", "reference", "levels", "by", "hold", "replicates", "smallest_effect", "metric", "direction", "looks", "match")
+KEYS = ("factor", "reference", "levels", "by", "hold", "replicates", "smallest_effect", "metric", "direction", "looks", "match", "tune")
 MAX_CELLS = 1000
 
 
@@ -54,7 +55,7 @@ def read_measure(parser: Parser, space: Space, tree: MappingTree, *, base: Mappi
     reader.refuse_effect(options)
     reader.refuse_two_roles(options)
     reader.refuse_inactive(options)
-    return options
+    return replace(options, tune=read_tune(parser, space, tree, options))
 
 
 def held_at(space: Space, options: MeasureOptions, base: Mapping[str, Scalar]) -> MeasureOptions:

@@ -141,6 +141,16 @@ def _measure(registry: Registry) -> dict[str, Any]:
             "smallest_effect": {"type": "number", "minimum": 0, "description": "In the metric's own size; of a share, 0.01 is one point."},
             "metric": {"enum": sorted(metrics)},
             "direction": {"enum": list(get_args(Direction)), "description": "Which way a probe's figure is better."},
+            "tune": {
+                "type": "object",
+                "description": "The tuned effect: each arm searched for itself with so many trials, winners retrained and compared.",
+                "additionalProperties": False,
+                "required": ["trials"],
+                "properties": {
+                    "trials": {"type": "integer", "minimum": 1},
+                    "decisions": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+                },
+            },
             "match": {"type": "array", "items": {"enum": list(MATCHED)}, "description": "Train wider references of equal cost too."},
             "looks": {
                 "const": [at for at, _ in LOOKS],

@@ -56,6 +56,14 @@ class SearchOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuneOptions:
+    """How each arm is tuned for itself: so many trials of the space's sampler over `decisions`, by their paths."""
+
+    trials: int
+    decisions: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasureOptions:
     """What is measured: the effect of `factor`'s `levels` against `reference`, at each combination of the `by` decisions.
 
@@ -64,6 +72,7 @@ class MeasureOptions:
     `metric` may be a figure of one of the probes, `PROBE.FIGURE`; `direction` then says which way is better.
     `looks` are the numbers of replicates at which the measurement is read, and ended where that decides it; `replicates` is
     the last of them then. `match` are the quantities in which a wider reference is trained for each arm that costs more.
+    With `tune`, the estimand is the tuned effect: each arm is searched for itself, and the winners are compared.
     """
 
     factor: str
@@ -78,6 +87,7 @@ class MeasureOptions:
     direction: Direction = field(default="maximize", repr=False)
     looks: tuple[int, ...] = field(default=(), repr=False)
     match: tuple[str, ...] = field(default=(), repr=False)
+    tune: TuneOptions | None = field(default=None, repr=False)
 
     @property
     def arms(self) -> tuple[Scalar, ...]:

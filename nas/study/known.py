@@ -24,6 +24,8 @@ def studies_in(storage_url: str) -> list[dict[str, Any]]:
             found[title] = {**study.user_attrs, "title": title, "search": told, "measured": 0, "replicates": {}, "beside": []}
     for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
         title, _, measured = study.study_name.partition("/")
+        if measured.count("/"):
+            continue  # a search of one arm of a tuned effect, which its design counts
         if measured.startswith("ablate-") or study.user_attrs.get("beside"):
             found[title]["beside"].append(study.study_name)
         elif measured:

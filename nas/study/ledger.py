@@ -11,7 +11,7 @@ import math
 import os
 import socket
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -115,6 +115,8 @@ class Ledger:
         pruner: optuna.pruners.BasePruner | None = None,
     ) -> None:  # fmt: skip
         self.storage, self.name = storage, name
+        self.sampler_of: Callable[[FrozenTrial], optuna.samplers.BaseSampler] | None = None
+        """Makes a sampler for one trial, where all trials are not to share one."""
         self.study = optuna.load_study(
             study_name=name,
             storage=storage,
@@ -169,6 +171,21 @@ class Ledger:
                 queued += 1
         return queued
 
+    def ensure_next(self, slots: Iterable[Slot]) -> int:
+        """Queue the first slot that is neither told nor given up, unless a trial is open; return how many were queued.
+
+        One trial after the other: what the sampler proposes depends on what it has seen, and so on nothing but the slots. For
+        the same reason an interrupted trial is sampled anew: it comes to the same.
+        """
+        trials = self.study.get_trials(deepcopy=False)
+        if any(trial.state in OPEN for trial in trials):
+            return 0
+        told = {trial.user_attrs.get("slot") for trial in trials if trial.state in TOLD}
+        owed = next((slot for slot in slots if slot.name not in told and not self._given_up(slot.name, trials)), None)
+        if owed:
+            self.queue(owed, {})
+        return int(owed is not None)
+
     def queue(self, slot: Slot, decided: Mapping[str, Scalar]) -> None:
         """Add one waiting trial for `slot`."""
         attrs: dict[str, Any] = {"slot": slot.name, "seed": slot.seed}
@@ -192,6 +209,8 @@ class Ledger:
             try:
                 if not self.storage.set_trial_state_values(waiting._trial_id, state=TrialState.RUNNING):
                     continue
+                if self.sampler_of:
+                    self.study.sampler = self.sampler_of(waiting)
                 trial = Trial(self.study, waiting._trial_id)
                 trial.set_user_attr("worker", [socket.gethostname(), os.getpid()])
             except optuna.exceptions.UpdateFinishedTrialError:
@@ -259,6 +278,12 @@ class Ledger:
         """Return how many trials are waiting or running."""
         states = (TrialState.RUNNING,) if running_only else OPEN
         return len(self.study.get_trials(deepcopy=False, states=states))
+
+    def count_given_up(self) -> int:
+        """Return how many slots broke too often to be tried again."""
+        trials = self.study.get_trials(deepcopy=False)
+        told = {t.user_attrs.get("slot") for t in trials if t.state in TOLD}
+        return sum(self._given_up(slot, trials) for slot in {str(t.user_attrs.get("slot")) for t in trials} - told)
 
     def _given_up(self, slot: str, trials: list[FrozenTrial], attempts: int = MAX_ATTEMPTS) -> bool:
         broken = [t for t in trials if t.user_attrs.get("slot") == slot and t.user_attrs.get("end") == "broken"]

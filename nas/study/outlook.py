@@ -27,6 +27,8 @@ class Outlook:
     detectable: float | None
     looks: tuple[int, ...] = ()
     matched: int = 0
+    searches: int = 0
+    tune_trials: int = 0
 
     def lines(self) -> Iterator[str]:
         """Yield the plan in sentences."""
@@ -42,6 +44,11 @@ class Outlook:
             else f"about {self.minutes / 60:.1f} h"
         )
         yield f"The measurement: {told}; {took} with {self.workers} worker{'s' * (self.workers > 1)} on this machine."
+        if self.searches:
+            yield (
+                f"Before it, each arm is tuned for itself: {self.searches} searches of {self.tune_trials} trials, "
+                f"{self.searches * self.tune_trials:,} trainings; the time is that of both."
+            )
         if self.looks:
             rates = " and ".join(f"{at} replicates (alpha {alpha:g})" for at, alpha in LOOKS)
             yield f"Looks are planned at {rates}: it ends after the first that decides, and there is no verdict between."
@@ -55,15 +62,19 @@ def outlook(study: Study, *, workers: int | None = None) -> Outlook | None:
     """Say what is left of a study's measured design, timing a few steps on this machine; None where nothing is."""
     if study.design is None:
         return None
-    plan, total = study.design.plan, study.planned_measure
-    left = total - sum(t.state in ("complete", "failed") for t in study.record().measured)
+    plan, total, record = study.design.plan, study.planned_measure, study.record()
+    left = total - sum(t.state in ("complete", "failed") for t in record.measured)
+    untuned = record.planned_tuning - sum(t.state in ("complete", "pruned", "failed") for t in record.tuning)
     if left <= 0:
         return None
     from nas.measuring.power import detectable  # over a second of imports, wanted only here
 
     size = workers or study.space.search.workers or default_workers()
     one = [p.sample for p in study.design.trainings(study.space, study.fits, [0])]
-    seconds = sum(seconds_of(study.space, one)) / len(one) * left
+    seconds = sum(seconds_of(study.space, one)) / len(one) * (left + untuned)
     alpha = nominal_alpha(plan.replicates, planned_looks=bool(plan.looks))
     found = detectable(plan.replicates, alpha=alpha) if plan.replicates > 1 else None
-    return Outlook(total, left, 1 + len(plan.levels), plan.replicates, seconds / size / 60, size, found, plan.looks, len(plan.matched))
+    return Outlook(
+        total, left, 1 + len(plan.levels), plan.replicates, seconds / size / 60, size, found,
+        looks=plan.looks, matched=len(plan.matched), searches=plan.num_searches, tune_trials=plan.tune_trials,
+    )  # fmt: skip

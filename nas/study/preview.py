@@ -52,6 +52,8 @@ class Preview:
     planned_measure: int
     arms: int
     matched: tuple[str, ...]
+    searches: int
+    tune_trials: int
     replicates: int | None
     looks: tuple[int, ...]
     detectable: float | None
@@ -109,11 +111,13 @@ class _Look:
             planned_measure=0 if space.input else len(planned) * replicates,
             arms=len(options.arms) if options else 0,
             matched=tuple(m.label for m in twins.matched) if twins else (),
+            searches=twins.plan.num_searches if twins else 0,
+            tune_trials=twins.plan.tune_trials if twins else 0,
             replicates=options.replicates if options else None,
             probes=tuple(probe.name for probe in space.probes),
             looks=options.looks if options else (),
             detectable=_detectable(replicates, looks=bool(options and options.looks)),
-            minutes=None if space.input else self.minutes(planned, replicates),
+            minutes=None if space.input else self.minutes(planned, replicates + (twins.plan.tune_trials if twins else 0)),
             workers=self.workers,
         )
 

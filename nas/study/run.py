@@ -32,6 +32,9 @@ class RunnableStudy(Protocol):
     def measure_slots(self) -> list[Slot]:
         """Return the measured design's slots."""
 
+    def ensure_tuning(self, ledger: Ledger) -> None:
+        """Queue the next trial of one arm's own search."""
+
     def read_look(self) -> str:
         """At a planned look, say what it came to; `measure_slots` then holds what is owed up to the next. '' where it is none."""
 
@@ -47,7 +50,7 @@ class Run:
         self.broken_in_a_row: list[str] = []
         self.last_error = ""
         self.lost: tuple[Cell, ...] = ()
-        self.measure_slots = study.measure_slots() if any(x.phase != "search" for x in ledgers) else []
+        self.measure_slots = study.measure_slots() if any(x.phase not in ("search", "tune") for x in ledgers) else []
         self.searched_before, self.started = study.search.about.get("searched_s", 0.0), time.time()
 
     def events(self) -> Iterator[Mapping[str, Any]]:
@@ -83,20 +86,25 @@ class Run:
         for ledger in self.ledgers:
             ledger.heal()
             searching = ledger.phase == "search"
-            if not searching and (lost := ledger.lost()) != self.lost:
+            if not searching and ledger.phase != "tune" and (lost := ledger.lost()) != self.lost:
                 self.lost = lost
                 refuse_hopeless(lost, ledger)
                 self.measure_slots = self.study.measure_slots()
             if searching and self.deadline:
                 ledger.study.set_user_attr("searched_s", self.searched_before + min(time.time(), self.deadline) - self.started)
             over = searching and self.deadline is not None and time.time() >= self.deadline
-            if not over:
+            if ledger.phase == "tune":
+                self.study.ensure_tuning(ledger)
+            elif not over:
                 ledger.ensure(self.study.search_slots(ahead=2 * self.crew.size) if searching else self.measure_slots)
             left += ledger.count_open(running_only=over)
         return left
 
     def _note(self, event: Mapping[str, Any]) -> None:
         self.study.note(event)
+        for ledger in self.ledgers:
+            if ledger.phase == "tune" and ledger.name == event.get("ledger") and event["event"] in ("finished", "broken", "invalid"):
+                self.study.ensure_tuning(ledger)  # at once: its next trial had to wait for this one
         if event["event"] == "finished":
             self.broken_in_a_row = []
         if event["event"] == "stopped":

@@ -29,10 +29,11 @@ from nas.study.ledger import Ledger, Slot, is_running, open_storage
 from nas.study.materials import context_of, describe_data, identity_of, refuse_without_data, study_key
 from nas.study.run import Run
 from nas.study.subjects import built_probes
+from nas.study.tuning import Tuning, told_winner
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar
 from nas.values.outcome import Cost
-from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord, owed_replicates
+from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord, Winner, owed_replicates
 from nas.values.seeds import derive
 
 KEPT = ("key", "hash", "name", "space_text", "space_file", "identity", "plugins", "data")
@@ -53,6 +54,8 @@ class Study:
     plugins: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     """Where this study is new: how it differs from the last one of its name."""
+    tuning: Tuning | None = None
+    """The searches behind a tuned effect."""
     _records: dict[tuple[str, int], TrainingRecord] = field(default_factory=dict)
     _costs: dict[tuple[str, NetworkContext], Cost] = field(default_factory=dict)
 
@@ -87,7 +90,7 @@ class Study:
 
     def measuring(self, design: Design | None) -> Study:
         """Return the study with another measured design, in a ledger of its own beside the search's."""
-        measured = None
+        measured, tuning = None, None
         if design:
             about = {key: self.search.about[key] for key in KEPT if key in self.search.about}
             about |= {"phase": design.phase, "metric": design.plan.metric, "beside": self._is_beside(design)}
@@ -96,9 +99,20 @@ class Study:
                 design = design.resumed(measured.about.get("design", {}))
                 measured.note_looks(design.options.looks)
             measured.note(design=design.to_dict())
+            if isinstance(design, Twins):
+                tuning = Tuning.open(self.storage, measured.name, self.space, design.options, about)
         study = Study(self.space, self.key, self.storage, self.storage_url, self.search, measured, design, self.plugins, self.changes)
+        study.tuning = tuning
+        study.crown()
         study.refresh()
         return study
+
+    def crown(self) -> tuple[Winner, ...]:
+        """Take up the winners of the arms' own searches once all are done, so that the measured trainings are known; return them."""
+        if self.tuning and isinstance(self.design, Twins) and self.design.waits_for_winners and (winners := self.tuning.winners()):
+            self.design = replace(self.design, winners=winners)
+            return winners
+        return ()
 
     @classmethod
     def reopen(cls, title: str | None, storage_url: str, *, plugins: Sequence[str | Path] = ()) -> Study:
@@ -173,7 +187,8 @@ class Study:
     @property
     def ledgers(self) -> tuple[Ledger, ...]:
         """The queues in the order in which they are worked on."""
-        return tuple(ledger for ledger in (None if self.is_beside else self.search, self.measured) if ledger)
+        tuned = [search.ledger for search in self.tuning.searches] if self.tuning else []
+        return tuple(ledger for ledger in (None if self.is_beside else self.search, *tuned, self.measured) if ledger)
 
     def refresh(self) -> None:
         """Read every trial of the ledger anew."""
@@ -212,6 +227,8 @@ class Study:
             created=min((r.started for r in self._records.values() if r.started), default=None),
             changes=ablation.changes if ablation else (),
             left_out=ablation.left_out if ablation else (),
+            tuning=self.tuning.numbered(self._records.copy()) if self.tuning else (),
+            winners=self.design.winners if isinstance(self.design, Twins) else (),
         )
 
     def with_search(self) -> StudyRecord:
@@ -285,14 +302,20 @@ class Study:
         return [Slot(p.slot, p.seed, dict(p.sample.decisions), p.cell, p.widths) for p in self.owed_trainings()]
 
     def owed_trainings(self) -> Iterator[PlannedTraining]:
-        """Yield the measured design's trainings, replicate by replicate.
+        """Yield the measured design's trainings, replicate by replicate; none before the arms of a tuned effect are tuned.
 
         A replicate that lost a training for good is replaced by the next one, with a seed of its own (METHOD §6). Raises
         UserError where constraints refuse every draw.
         """
-        if self.design is not None and self.measured is not None:
-            owed = owed_replicates(self.design.plan.replicates, self.measured.lost())
-            yield from self.design.trainings(self.space, self.fits, owed)
+        if self.design is None or self.measured is None or (isinstance(self.design, Twins) and self.design.waits_for_winners):
+            return
+        owed = owed_replicates(self.design.plan.replicates, self.measured.lost())
+        yield from self.design.trainings(self.space, self.fits, owed)
+
+    def ensure_tuning(self, ledger: Ledger) -> None:
+        """Queue the next trial of one arm's own search."""
+        if self.tuning:
+            self.tuning.ensure(ledger)
 
     def fits(self, configuration: Configuration) -> bool:
         """Say whether a configuration keeps the space's constraints."""
@@ -318,14 +341,20 @@ class Study:
 
         Raises StudyError when a plugin fails three times in a row, and UserError when another process runs the study.
         """
-        ledgers = [ledger for ledger in self.ledgers if ledger.phase in phases]
+        wanted = (*phases, "tune") if "measure" in phases else phases
+        ledgers = [ledger for ledger in self.ledgers if ledger.phase in wanted]
+        # What is measured is known only once the arms are tuned.
+        stages = [[x for x in ledgers if x.phase in ("search", "tune")], [x for x in ledgers if x.phase == "measure"]]
         size = workers or self.space.search.workers or default_workers()
         self._take_charge()
         deadline = self._deadline() if "search" in phases else None
         try:
-            names = [ledger.name for ledger in ledgers]
-            with Crew(self.storage_url, names, size=size, plugins=self.plugins, deadline=deadline, networks=networks) as crew:
-                yield from Run(self, ledgers, crew, deadline).events()
+            for stage in stages if self.tuning else [ledgers]:
+                names = [ledger.name for ledger in stage]
+                with Crew(self.storage_url, names, size=size, plugins=self.plugins, deadline=deadline, networks=networks) as crew:
+                    yield from Run(self, stage, crew, deadline).events()
+                if winners := self.crown():
+                    yield {"event": "tuned", "lines": tuple(map(told_winner, winners))}
         finally:
             for ledger in ledgers:
                 ledger.heal()

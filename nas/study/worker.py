@@ -34,6 +34,7 @@ from nas.study.kept import checkpoint_file, keep_best_alone, network_file
 from nas.study.ledger import HEARTBEAT_S, Ledger, Slot, open_storage, suggest
 from nas.study.materials import context_of, study_key
 from nas.study.samplers import make_pruner, make_sampler
+from nas.study.tuning import sampler_seed
 from nas.values.outcome import Cost, Outcome
 from nas.values.seeds import derive
 
@@ -42,6 +43,8 @@ Emit = Callable[[Mapping[str, Any]], None]
 
 MAX_INVALID = 1000
 WAIT_S = 0.2
+IDLE_S = 10.0
+"""A worker that found nothing to tune for this long ends; whoever queues more starts another."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Desk:
     @property
     def is_measuring(self) -> bool:
         """Whether the trainings are a design's: nothing is pruned, and the test split is scored once."""
-        return self.ledger.phase != "search"
+        return self.ledger.phase not in ("search", "tune")
 
 
 def work(
@@ -86,16 +89,42 @@ def work(
     """
     storage, registry = open_storage(storage_url), discover(plugins)
     desks = [replace(_desk(storage, name, registry, plugins, deadline), networks=networks) for name in names]
-    for desk in desks:
-        while desk.deadline is None or time.time() < desk.deadline:
-            trial = desk.ledger.claim()
-            if trial is None and desk.is_open_ended:
-                time.sleep(WAIT_S)
-                continue
-            if trial is None:
+    for desk in [desk for desk in desks if desk.ledger.phase == "search"]:
+        _work_through(desk, registry, emit)
+    _work_around([desk for desk in desks if desk.ledger.phase == "tune"], registry, emit)
+    for desk in [desk for desk in desks if desk.is_measuring]:
+        _work_through(desk, registry, emit)
+
+
+def _work_around(desks: Sequence[Desk], registry: Registry, emit: Emit) -> None:
+    """Work on searches that have one open trial at a time: take whichever has one, wait while another worker has them."""
+    idle_since = time.time()
+    while time.time() - idle_since < IDLE_S:
+        for desk in desks:
+            if trial := desk.ledger.claim():
+                with _Heartbeat(desk.ledger, trial):
+                    _run(desk, trial, registry, emit)
+                idle_since = time.time()
                 break
-            with _Heartbeat(desk.ledger, trial):
-                _run(desk, trial, registry, emit)
+        else:
+            if not desks:
+                return
+            if any(desk.ledger.count_open() for desk in desks):
+                idle_since = time.time()
+            time.sleep(WAIT_S)
+
+
+def _work_through(desk: Desk, registry: Registry, emit: Emit) -> None:
+    """Work on one queue until it is empty, or its deadline has passed."""
+    while desk.deadline is None or time.time() < desk.deadline:
+        trial = desk.ledger.claim()
+        if trial is None and desk.is_open_ended:
+            time.sleep(WAIT_S)
+            continue
+        if trial is None:
+            break
+        with _Heartbeat(desk.ledger, trial):
+            _run(desk, trial, registry, emit)
 
 
 def _desk(storage: optuna.storages.BaseStorage, name: str, registry: Registry, plugins: Sequence[str], deadline: float | None) -> Desk:
@@ -109,6 +138,11 @@ def _desk(storage: optuna.storages.BaseStorage, name: str, registry: Registry, p
             f"{name}: this process finds other {what} than the study was made with, so its trainings would not be comparable; "
             f"give the worker {mend}"
         )
+    if bare.phase == "tune":
+        tuning = Ledger(storage, name, pruner=make_pruner(space))
+        shared = derive(space.seed, "sampler")
+        tuning.sampler_of = lambda waiting: make_sampler(space.search, sampler_seed(space, waiting, tuning), shared_seed=shared)
+        return Desk(tuning, space, tuple(plugins), None)
     if bare.phase != "search":
         return Desk(bare, space, tuple(plugins), None)
     seed = derive(space.seed, "sampler", os.getpid(), time.time())
@@ -122,6 +156,7 @@ def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
     try:
         sampled, cost = _decide(desk, trial, registry)
         if sampled is None:
+            emit({"event": "invalid", **where})
             return
         emit({"event": "started", **where, "decisions": dict(sampled.decisions)})
         outcome = _train(desk, trial, sampled, cost, registry, lambda epoch: emit({"event": "epoch", **where, "epoch": epoch}))
@@ -151,12 +186,13 @@ def _decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None
     cost = cost_of(sampled.configuration.architecture, registry, context_of(space, sampled.configuration))
     if desk.is_measuring or all(c.holds(cost) for c in space.constraints):
         return sampled, cost
-    slot = Slot(trial.user_attrs["slot"], trial.user_attrs["seed"], {})
     invalid = desk.ledger.study.user_attrs.get("num_invalid", 0)
     if invalid >= MAX_INVALID:
         raise StudyError(f"{invalid} sampled architectures break the constraints {[str(c) for c in space.constraints]}; loosen them")
     desk.ledger.study.set_user_attr("num_invalid", invalid + 1)
-    desk.ledger.queue(slot, {})
+    if desk.ledger.phase == "search":
+        desk.ledger.queue(Slot(trial.user_attrs["slot"], trial.user_attrs["seed"], {}), {})
+    # A tuning search has one open trial at a time: whoever runs the study queues the slot again, at the event.
     desk.ledger.fail(trial, "invalid")
     return None, cost
 

@@ -47,7 +47,7 @@ class Entry:
 
 def finished_trainings(record: StudyRecord) -> tuple[TrainingRecord, ...]:
     """Return the trainings that have, or are due, a run of their own."""
-    return tuple(t for t in (*record.search, *record.measured) if t.state in WRITTEN_STATES)
+    return tuple(t for t in record.trainings if t.state in WRITTEN_STATES)
 
 
 def training_entry(training: TrainingRecord, record: StudyRecord) -> Entry:
@@ -68,7 +68,7 @@ def training_entry(training: TrainingRecord, record: StudyRecord) -> Entry:
 
 def study_entry(record: StudyRecord) -> Entry:
     """Return the parent run of a study as it starts; what grows while it runs is set as tags later."""
-    trainings = (*record.search, *record.measured)
+    trainings = record.trainings
     starts = [t.started for t in trainings if t.started] if record.created is None else [record.created]
     ends = [t.finished for t in trainings if t.finished]
     start_ms = min(map(milliseconds, starts), default=milliseconds(datetime.now()))
@@ -182,6 +182,8 @@ def _plan_params(record: StudyRecord) -> dict[str, str]:
             "measure.levels": ", ".join(write(level) for level in record.plan.levels),
             "measure.smallest_effect": str(record.plan.smallest_effect),
         }
+        if record.plan.tune_trials:
+            params |= {"measure.estimand": record.plan.estimand, "measure.tune_trials": str(record.plan.tune_trials)}
         keys = safe_keys(f"measure.by.{path}" for path, _ in record.plan.by)
         for path, values in record.plan.by:
             params[keys[f"measure.by.{path}"]] = ", ".join(write(value) for value in values)

@@ -17,7 +17,7 @@ def run_name(training: TrainingRecord, record: StudyRecord) -> str:
     """Return `trial 7 · preact_basic · identity · depth 3`, or, measured, `replicate 3 · none · depth 9`."""
     if training.cell is not None:
         factor = record.plan.factor if record.plan else "level"
-        head = f"replicate {training.cell.replicate}"
+        head = f"{'tuning' if training.phase == 'tune' else 'replicate'} {training.cell.replicate}"
         parts = [say(factor, training.cell.level), *(say(path, value) for path, value in training.cell.by)]
     else:
         head = f"trial {training.number}"

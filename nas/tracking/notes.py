@@ -54,8 +54,11 @@ def progress(record: StudyRecord) -> str:
     told = [] if record.is_beside else [f"{len(done)} of {record.planned_search} trials"]
     if record.plan:
         told.append(f"{len(measured)} of {record.planned_measured} measured trainings")
+    if record.planned_tuning:
+        tuned = sum(t.state in ("complete", "pruned", "failed") for t in record.tuning)
+        told.insert(-1, f"{tuned} of {record.planned_tuning} tuning trials")
     text = ", ".join(told)
-    everything = (*record.search, *record.measured)
+    everything = record.trainings
     counts = {
         "pruned": sum(t.state == "pruned" for t in everything),
         "did not train": sum(t.state == "failed" for t in everything),
@@ -71,7 +74,8 @@ def plan_text(plan: MeasurePlan) -> str:
     text = f"{_leaf(plan.factor)}: {arms} against {write(plan.reference)}"
     for path, values in plan.by:
         text += f", by {_leaf(path)} " + ", ".join(write(value) for value in values)
-    return f"{text}; {plan.replicates} replicates"
+    tuned = f"; tuned: {plan.tune_trials} trials an arm" if plan.tune_trials else ""
+    return f"{text}{tuned}; {plan.replicates} replicates"
 
 
 def _best(record: StudyRecord) -> str:

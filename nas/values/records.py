@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar, written
+from nas.values.effects import EFFECT
 from nas.values.metrics import Direction, Metric, metric_of
 from nas.values.outcome import Outcome
 
-Phase = Literal["search", "measure", "ablate", "train"]
+Phase = Literal["search", "tune", "measure", "ablate", "train"]
 State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupted", "broken", "invalid"]
 
 MAX_ATTEMPTS = 3
@@ -62,6 +63,17 @@ class MatchedReference:
 
 
 @dataclass(frozen=True)
+class Winner:
+    """The best trial of one arm's own search: where it stands, its score, and what it decided (METHOD §3, the tuned effect)."""
+
+    level: Scalar
+    by: tuple[tuple[str, Scalar], ...]
+    decisions: tuple[tuple[str, Scalar], ...]
+    score: float
+    trials: int
+
+
+@dataclass(frozen=True)
 class MeasurePlan:
     """What the measure phase was asked to do; the values are labels of the decisions named."""
 
@@ -82,6 +94,14 @@ class MeasurePlan:
     match: tuple[str, ...] = ()
     """In which quantities the reference is to be matched to arms that cost more."""
     matched: tuple[MatchedReference, ...] = ()
+    estimand: str = EFFECT
+    tune_trials: int = 0
+    """Of a tuned effect: the trials of the search that each arm has at each value of `by`."""
+
+    @property
+    def num_searches(self) -> int:
+        """How many searches a tuned effect takes: one an arm and combination of the `by` decisions."""
+        return (1 + len(self.levels)) * math.prod(len(values) for _, values in self.by) if self.tune_trials else 0
 
     @property
     def trained_levels(self) -> tuple[Scalar, ...]:
@@ -147,6 +167,9 @@ class StudyRecord:
     changes: tuple[Change, ...] = ()
     left_out: tuple[str, ...] = ()
     """Changes of an ablation that were asked for and not made, each with the reason."""
+    tuning: tuple[TrainingRecord, ...] = ()
+    """The trials of the searches behind a tuned effect; `cell.replicate` is a trial's place in its search."""
+    winners: tuple[Winner, ...] = ()
     importances: tuple[Importance, ...] = ()
     """What the search suggests, where it was asked for: the trials used may be fewer than there are."""
     importance_trials: int = 0
@@ -193,6 +216,16 @@ class StudyRecord:
         """How many measured trainings there will be: replacements with them, lost ones left out."""
         owed = owed_replicates(self.plan.replicates, self.lost) if self.plan else range(0)
         return len(owed) * (self.plan.cells if self.plan else 0) - sum(cell.replicate in owed for cell in self.lost)
+
+    @property
+    def trainings(self) -> tuple[TrainingRecord, ...]:
+        """Every training of the study: search, tuning, measurement."""
+        return (*self.search, *self.tuning, *self.measured)
+
+    @property
+    def planned_tuning(self) -> int:
+        """How many trials the searches behind a tuned effect have."""
+        return self.plan.num_searches * self.plan.tune_trials if self.plan else 0
 
     def best(self, count: int = 5) -> tuple[TrainingRecord, ...]:
         """Return the best completed trials of the search, best first."""
