@@ -209,7 +209,7 @@ def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Regi
 
     seed, phase = trial.user_attrs["seed"], desk.ledger.phase
     # A network that is trained anew keeps the split of its search: that never saw its test part.
-    split_seed = desk.space.seed if phase in ("search", "train") else seed
+    split_seed = desk.space.seed if phase in ("search", "tune", "train") else seed
     job = Job(sampled.configuration, cost, context_of(desk.space, sampled.configuration), desk.metric, seed, split_seed, desk.space.probes)
     if desk.networks and desk.keeps:
         slot = trial.user_attrs["slot"]
