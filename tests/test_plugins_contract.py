@@ -45,7 +45,8 @@ PARAMETERS: dict[str, dict[str, Value]] = {
     "network/dense": {"depth": 2},  # 100 layers take long to export
     "network/generator": {"widths": (8, 8, 8)},
 }
-DATA = [f"data/{name}" for name in ("digits", "noisy_scenes", "mixture", "identity_map")]  # others may have to be downloaded
+# Others may have to be downloaded.
+DATA = [f"data/{name}" for name in ("digits", "digit_pictures", "noisy_scenes", "mixture", "identity_map")]
 NEEDS_PACKAGE = {
     "network/timm": "timm", "block/timm": "timm", "block/timm_preact": "timm",
     "network/torchvision": "torchvision", "block/torchvision": "torchvision",

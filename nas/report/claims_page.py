@@ -13,7 +13,7 @@ from markupsafe import Markup
 from nas.report.claims_figures import draw
 from nas.report.claims_text import measured_text, run_text
 from nas.report.values import Row, Table
-from nas.report.words import ABSENT, p_text, plural
+from nas.report.words import ABSENT, duration_text, p_text, plural
 from nas.values.claims import CONTRADICTED, SUPPORTED, Claim, Finding, Found
 from nas.values.records import StudyRecord
 
@@ -93,7 +93,7 @@ def _facts(finding: Finding, record: StudyRecord) -> Iterator[tuple[str, str]]:
     yield "budget", finding.budget
     yield "replicates", f"{finding.replicates}{f' ({finding.mode})' if finding.mode else ''}"
     yield "trainings", f"{finding.trainings}, {finding.failed} failed, {finding.shared} shared with other studies"
-    yield "own training time", run_text(finding).split(", K ")[1].partition(", ")[2].partition(",")[0]
+    yield "training time", duration_text(finding.seconds)
     yield "study", finding.study
 
 

@@ -31,23 +31,24 @@ def measured_text(found: Found) -> str:
 def claims_table(rows: Sequence[tuple[Claim, Finding]]) -> Table:
     """Return one row a claim: what was published, what was measured, the verdict, and with what depth, budget and time."""
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 1, 0))
-    table.add_column("claim", no_wrap=True)
-    for title in ("published", "measured"):
-        table.add_column(title, overflow="fold", ratio=3)
-    for title in ("verdict", "run"):
-        table.add_column(title, overflow="fold", ratio=2)
+    for title, width in (("claim", 17), ("published", 20), ("measured", 17), ("verdict", 12)):
+        table.add_column(title, overflow="fold", min_width=width - 3, ratio=width)
+    table.add_column("layers, budget, K, time", overflow="fold", ratio=14)
     for claim, finding in rows:
         published = claim.published[0] if claim.published else "no figure found"
-        measured = f"{measured_text(finding.first)}; {finding.first.condition}".replace(MINUS, "-")
+        # A name breaks at its hyphens.
+        name = claim.name.replace("-", "- ") if len(claim.name) > 17 else claim.name
+        measured = measured_text(finding.first).replace(MINUS, "-")
         verdict = Text(finding.verdict, style=_COLOURS.get(finding.verdict, ""))
-        table.add_row(Text(claim.name), Text(published), Text(measured), verdict, Text(run_text(finding)))
+        table.add_row(Text(name), Text(published), Text(measured), verdict, Text(run_text(finding)))
     return table
 
 
 def run_text(finding: Finding) -> str:
-    """Write what a claim was settled with: depth, budget, replicates, time of its own trainings."""
-    taken = f", {finding.shared} of {finding.trainings} shared" if finding.shared else ""
-    time = duration_text(finding.seconds)
+    """Write what a claim was settled with: depth, budget, replicates, the time of its trainings or whose study it shares."""
+    taken = f" and {finding.shared} shared trainings" if finding.shared else ""
+    name = finding.study.rpartition("-")[0]
+    time = duration_text(finding.seconds) if name == finding.claim else f"in the study of {name}"
     return f"{finding.depth} layers, {finding.budget}, K {finding.replicates}, {time}{taken}"
 
 

@@ -1,8 +1,8 @@
 """Layer 4: a training that another study of the same ledger has made already is taken over, not made again.
 
-Two trainings are the same where their configuration (architecture, recipe, data), their seed, the sources of their plugins and
-the probes that are asked for agree; the other one may have run more probes. Only measured trainings are shared: those of a search
-are split by another seed, and may be pruned.
+Two trainings are the same where their configuration (architecture, recipe, data), their seed, the data themselves, the sources of
+their plugins and the probes that are asked for agree; the other one may have run more probes. Only measured trainings are shared:
+those of a search are split by another seed, and may be pruned.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nas.measuring.design import PlannedTraining
 from nas.study.ledger import TOLD, Ledger
 from nas.study.study import Study
-from nas.values.architecture import Configuration, PluginNode, Value, key_of
+from nas.values.architecture import Configuration, PluginNode, Value, key_of, write
 from nas.values.outcome import Outcome
 
 SHARED = "shared"
@@ -116,7 +116,8 @@ def _scored(outcome: Outcome, was: str, now: str) -> Outcome | None:
 def _key(configuration: Configuration, seed: int, identity: Identity) -> str:
     names = set(_names(configuration.architecture.network)) | set(_names(configuration.train)) | set(_names(configuration.data))
     sources = {plugin: sha for plugin, sha in identity.get("plugins", {}).items() if plugin.partition("/")[2] in names}
-    return key_of([configuration.to_dict(), seed, sources])
+    data = [value for name, value in identity.items() if name == f"data fingerprint of {write(configuration.data)}"]
+    return key_of([configuration.to_dict(), seed, sources, data])
 
 
 def _names(value: Value) -> Iterator[str]:

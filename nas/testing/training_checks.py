@@ -122,12 +122,14 @@ def _answers(subject: Subject) -> tuple[Tensor, Tensor]:
     tried = [torch.randint(3, shape, generator=generator) for shape in ((8,), (8, 4, 4))]
     tried.append(torch.randn(8, 2, generator=generator))
     inputs = torch.randn(8, 1, 4, 4, generator=generator)
+    tried.append(inputs.clone())
     for targets in tried:
         data = Data(inputs, targets, ("a", "b", "c"))
         with suppress(ValueError):
             task.check(data)
             return torch.randn(8, *task.output_shape(data), generator=generator), targets
-    return broken("check(data) refuses one class an input, one class a pixel and two numbers an input; it is tried on these")
+    tried_on = "a class an input, a class a pixel, two numbers an input, and the inputs themselves"
+    return broken(f"check(data) refuses {tried_on}; it is tried on these")
 
 
 def check_augmentation_keeps_the_shape(subject: Subject) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 
 from nas.plugin import Data, DataSet, plugin
@@ -21,3 +23,16 @@ class Digits(DataSet):
             targets=torch.tensor(bunch.target, dtype=torch.int64),
             classes=tuple(str(name) for name in bunch.target_names),
         )
+
+
+@plugin("digit_pictures")
+class DigitPictures(DataSet):
+    """The same 1,797 pictures of handwritten digits without their labels, for networks that make such pictures."""
+
+    tasks: ClassVar[tuple[str, ...]] = ("generation",)
+
+    def load(self) -> Data:
+        """Return the pictures, (1797, 1, 8, 8), as inputs and as targets."""
+        pictures = Digits().load().inputs
+        assert isinstance(pictures, torch.Tensor)
+        return Data(pictures, pictures.clone())
