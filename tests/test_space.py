@@ -384,7 +384,9 @@ def test_a_file_that_cannot_be_read_is_told_why(name: str, reason: str, tmp_path
         load_space(tmp_path / name, registry)
 
 
-@pytest.mark.parametrize("file", sorted(shipped("search_spaces").rglob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", sorted(f for f in shipped("search_spaces").rglob("*.yaml") if f.parent.name != "claims"), ids=lambda file: file.stem
+)
 def test_every_shipped_space_is_a_space(file: Path, registry: Registry) -> None:
     assert load_space(file, registry).architecture
 
