@@ -168,7 +168,9 @@ class Parser:
                 return close
         others = [k for k in self.registry.kinds() if name in self.registry.names(k)]
         if others and "did you mean" not in nearest(name, names):
-            return f"; '{name}' is {PluginType(others[0])}{nearest('', names)}"
+            # A name of several kinds (identity): whoever put it into a network meant a part of one, not a probe or a data set.
+            of_network = [k for k in others if k not in ("probe", "data", "task", "augmentation")]
+            return f"; '{name}' is {PluginType((of_network or others)[0])}{nearest('', names)}"
         return nearest(name, names)
 
 
