@@ -303,7 +303,10 @@ SECTION = [
         "search: {trials: {int: [1,2]}}\narchitecture: staged\n",
         ":1: search.trials: must be a constant; decisions stand under architecture, train and data",
     ),
-    ("search: {sampler: tep}\narchitecture: staged\n", ":1: search.sampler: must be tpe | gp | cmaes | nsga2 | evolution | qmc | grid | random, got 'tep'; did you mean 'tpe'?"),
+    (
+        "search: {sampler: tep}\narchitecture: staged\n",
+        ":1: search.sampler: must be tpe | gp | cmaes | nsga2 | evolution | qmc | grid | random, got 'tep'; did you mean 'tpe'?",
+    ),
     ("search: {minutes: 0}\narchitecture: staged\n", ":1: search.minutes: must be float >= 0.01 or null, got '0'"),
     ("search: 3\narchitecture: staged\n", ":1: search: must be a mapping of parameters, got '3'"),
     ("search: {trial: 3}\narchitecture: staged\n", ":1: search.trial: unknown parameter of `search:`; did you mean 'trials'?"),
