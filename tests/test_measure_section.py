@@ -140,6 +140,10 @@ REFUSED = [
         "3: measure.tune.decisions: '$dept' is no decision of this space; did you mean '$depth'?",
     ),
     (
+        "factor: $shortcut\nreference: none\nhold: {$block: basic}\ntune: {trials: 3, decisions: [$block.bottleneck.expansion]}",
+        "4: measure.tune.decisions: $block.bottleneck.expansion exists in no arm, so there is nothing to tune; remove it",
+    ),
+    (
         "factor: $shortcut\nreference: none\nmatch: [macs]\ntune: {trials: 3}",
         "4: measure.tune: and `match:` ask for two estimands at once; measure them in two files, or remove one",
     ),

@@ -139,7 +139,7 @@ class Twins:
         return MeasurePlan(
             o.factor, o.reference, o.levels, o.by, self.replicates, o.smallest_effect, o.metric, o.direction, looks=o.looks, held=o.hold,
             match=o.match, matched=self.matched,
-            estimand=TUNED if o.tune else EFFECT, tune_trials=o.tune.trials if o.tune else 0,
+            estimand=TUNED if o.tune else EFFECT, tune_trials=o.tune.trials if o.tune else 0, tuned=o.tune.decisions if o.tune else (),
         )  # fmt: skip
 
     @property

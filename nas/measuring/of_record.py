@@ -61,7 +61,7 @@ def effects_of(record: StudyRecord) -> Effects | None:
 def scope_of(record: StudyRecord, plan: MeasurePlan) -> str:
     """Return where the finding holds: the data set, and one configuration where the replicates draw nothing."""
     name = str(record.data.get("name", ""))
-    return f"{name} with one configuration" if name and plan.held and not record.drawn and not record.changes else name
+    return f"{name} with one configuration" if name and plan.held and not record.drawn and not plan.tuned and not record.changes else name
 
 
 def unit_of(record: StudyRecord, plan: MeasurePlan) -> str:
@@ -138,6 +138,8 @@ def _conditions(record: StudyRecord, plan: MeasurePlan) -> Iterator[str]:
     """Say over what the finding was taken: what every replicate has alike, and what each draws anew."""
     if record.changes:
         return
+    if plan.tuned:
+        yield f"Tuned for each arm by itself: {_listing([_leaf(path) for path in plan.tuned])}."
     held = _listing([f"{_leaf(path)} {written(value)}" for path, value in plan.held])
     drawn = _listing([_leaf(path) for path in record.drawn])
     if held:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nas.errors import Where, nearest
 from nas.plugin import Bounds
 from nas.registry.signature import ScalarType
+from nas.space.activity import everything, possible, uses_of
 from nas.space.parser import Parser
 from nas.space.sections import MeasureOptions, TuneOptions
 from nas.space.yaml_tree import MappingTree, ScalarTree, SequenceTree, Tree, describe
@@ -35,9 +36,14 @@ def read_tune(parser: Parser, space: Space, measure: MappingTree, options: Measu
         message = "and `match:` ask for two estimands at once; measure them in two files, or remove one"
         raise parser.fail(message, tree, "measure.tune")
     roles = {options.factor: "the factor", **{path: "in by" for path, _ in options.by}, **{path: "held" for path, _ in options.hold}}
-    decisions = tuple(path for path in space.decisions if path not in roles and path.partition(".")[0] != "data")
+    admitted = {**everything(space.placed), **options.admitted}
+    there = {path for path in space.decisions if possible(uses_of(path, space.placed), admitted)}
+    decisions = tuple(path for path in space.decisions if path in there and path not in roles and path.partition(".")[0] != "data")
     if given is not None:
         decisions = tuple(_paths(parser, space, given, roles))
+        for path in decisions:
+            if path not in there:
+                raise parser.fail(f"{path} exists in no arm, so there is nothing to tune; remove it", given, "measure.tune.decisions")
     if not decisions:
         raise parser.fail("finds no open decision to tune: every one is the factor, in by or held", tree, "measure.tune")
     return TuneOptions(trials=int(parser.constant(trials, ScalarType(int, Bounds(1)), "measure.tune.trials")), decisions=decisions)

@@ -97,6 +97,8 @@ class MeasurePlan:
     estimand: str = EFFECT
     tune_trials: int = 0
     """Of a tuned effect: the trials of the search that each arm has at each value of `by`."""
+    tuned: tuple[str, ...] = ()
+    """Of a tuned effect: the decisions that each arm's search makes."""
 
     @property
     def num_searches(self) -> int:
@@ -189,7 +191,7 @@ class StudyRecord:
         """The decisions that were drawn anew for each replicate."""
         if self.plan is None or self.changes:
             return ()
-        roles = {self.plan.factor, *(path for path, _ in (*self.plan.by, *self.plan.held))}
+        roles = {self.plan.factor, *(path for path, _ in (*self.plan.by, *self.plan.held)), *self.plan.tuned}
         return tuple(dict.fromkeys(path for t in self.measured for path, _ in t.decisions if path not in roles))
 
     @property
