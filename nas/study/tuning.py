@@ -12,6 +12,7 @@ import optuna
 from nas.errors import StudyError
 from nas.measuring.design import cells_of
 from nas.space import MeasureOptions, Space
+from nas.space.activity import everything, possible, uses_of
 from nas.space.sections import TuneOptions
 from nas.study.ledger import Ledger, Slot
 from nas.values.architecture import key_of
@@ -64,7 +65,10 @@ class Tuning:
 
     def slots(self, search: ArmSearch) -> list[Slot]:
         """Return the trials of one search: what is neither tuned nor fixed is drawn by the trial's number, alike in every arm."""
-        nuisance = [path for path in self.space.decisions if path not in search.fixed and path not in self.tune.decisions]
+        placed = self.space.placed
+        admitted = {**everything(placed), **self.options.admitted}
+        there = [path for path in self.space.decisions if possible(uses_of(path, placed), admitted)]
+        nuisance = [path for path in there if path not in search.fixed and path not in self.tune.decisions]
         return [
             Slot(
                 f"t{i}",
