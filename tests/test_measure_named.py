@@ -29,8 +29,8 @@ architecture:
     block: {choices: [{basic: {layers: {choices: [1, 2]}}}, bottleneck]}
     shortcut: {choices: [none, identity, projection, {gated: {bias: {choices: [-1, -3]}}}]}
 train:
-  epochs: 1
-  batch_size: 256
+  epochs: 3
+  batch_size: 32
   optimizer: {sgd: {lr: {float: [0.05, 0.2], log: true}}}
 search: {trials: 2, workers: 2}
 measure:
