@@ -323,7 +323,7 @@ SECTION = [
     ("data: digit\narchitecture: staged\n", ":1: data: unknown data 'digit'; did you mean 'digits'?"),
     (
         "data:\narchitecture: staged\n",
-        ":1: data: must be a data set: a name, or `{name: {parameter: value}}`, got nothing; there are: digits*",
+        ":1: data: must be a data set: a name, or `{name: {parameter: value}}`, got nothing; there are: *",
     ),
     ("data: {digits: {x: 1}}\narchitecture: staged\n", ":1: data.digits.x: unknown parameter of data 'digits'; it has none"),
     (
