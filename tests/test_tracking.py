@@ -512,7 +512,7 @@ def test_processes_beside_a_folder_mlflow_write_silently_and_leave_nothing_else(
         )
         for name in ("first", "second")
     ]
-    assert [(worker.communicate(timeout=60)[0], worker.returncode) for worker in workers] == [("", 0), ("", 0)]
+    assert [(worker.communicate(timeout=240)[0], worker.returncode) for worker in workers] == [("", 0), ("", 0)]
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow"]
     assert len(runs_of(tmp_path / "mlflow", "first")[1]) == 1
     assert len(runs_of(tmp_path / "mlflow", "second")[1]) == 1
