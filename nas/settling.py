@@ -17,7 +17,8 @@ from nas.measuring.power import MODES
 from nas.measuring.readings import cells_of, layers_at, table_of
 from nas.paths import default_store
 from nas.registry import Registry, discover
-from nas.study.ledger import default_storage
+from nas.study.crew import Crew, default_workers
+from nas.study.ledger import default_storage, open_storage
 from nas.study.sharing import SHARED, Library, take_over
 from nas.study.study import Study
 from nas.tracking.place import store_uri
@@ -74,21 +75,23 @@ def settle(
     registry, url = discover(plugins), storage or default_storage(store)
     replicates = MODES[mode] if mode else None
     bound = [(claim, bind(claim, registry, data=data, replicates=replicates)) for claim in load_claims(names, folders)]
-    library: Library | None = None
-    for claim, space in bound:
-        started = time.perf_counter()
-        study = Study.open(space, url, plugins=plugins)
-        library = library or Library(study.storage)
-        take_over(study, library)
-        watcher = watch(claim)
-        for event in study.run(phases=("measure",), workers=workers):
-            if watcher:
-                watcher(event, study)
-        record = study.record()
-        finding = find(claim, record, mode=mode or "", data=data or "")
-        _keep(finding, store)
-        Tracker(store_uri(store), store / "artifacts").sync(record, effects=effects_of(record), finished=study.is_idle, note=_note(finding))
-        yield Settled(claim, finding, record, time.perf_counter() - started)
+    library = Library(open_storage(url))
+    sizes = {workers or space.search.workers or default_workers() for _, space in bound}
+    with Crew(url, capacity=max(sizes, default=1), plugins=[str(Path(folder).resolve()) for folder in plugins]) as crew:
+        for claim, space in bound:
+            started = time.perf_counter()
+            study = Study.open(space, url, plugins=plugins)
+            take_over(study, library)
+            watcher = watch(claim)
+            for event in study.run(phases=("measure",), workers=workers, crew=crew):
+                if watcher:
+                    watcher(event, study)
+            record = study.record()
+            finding = find(claim, record, mode=mode or "", data=data or "")
+            _keep(finding, store)
+            tracker = Tracker(store_uri(store), store / "artifacts")
+            tracker.sync(record, effects=effects_of(record), finished=study.is_idle, note=_note(finding))
+            yield Settled(claim, finding, record, time.perf_counter() - started)
 
 
 def find(claim: Claim, record: StudyRecord, *, mode: str = "", data: str = "") -> Finding:

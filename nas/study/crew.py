@@ -1,4 +1,8 @@
-"""Layer 4: the crew: worker processes of this machine, started, listened to, replaced when they die, ended with their starter."""
+"""Layer 4: the crew: worker processes of this machine, given queues to work on, replaced when they die, ended with their starter.
+
+A worker imports torch for seconds before it can train. So a crew is not a study's: it takes one task after another, and only its
+first one waits for that.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,32 +32,44 @@ def default_workers() -> int:
     return torch.cuda.device_count() or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@dataclass(frozen=True)
+class Task:
+    """What workers are given: ledgers in the order of work, until when search trials are claimed, where networks are kept."""
+
+    ledgers: tuple[str, ...]
+    deadline: float | None = None
+    networks: Path | None = None
+
+    def to_line(self) -> str:
+        """Return it as the line that a worker reads."""
+        return json.dumps({**vars(self), "networks": str(self.networks) if self.networks else None}) + "\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> Task:
+        """Read what `to_line` wrote."""
+        told = json.loads(line)
+        return cls(tuple(told["ledgers"]), told["deadline"], Path(told["networks"]) if told["networks"] else None)
+
+
 @dataclass
 class Member:
-    """One worker process and the last lines it wrote to standard error."""
+    """One worker process, whether it is at work, and the last lines it wrote to standard error."""
 
     process: subprocess.Popen[str]
     place: int
+    at_work: bool = False
     errors: list[str] = field(default_factory=list)
 
 
 class Crew:
-    """Keeps up to `size` workers on the ledgers. Use as a context manager: leaving it ends every worker at once."""
+    """Up to `capacity` workers of one ledger database. Use as a context manager: leaving it ends every worker at once."""
 
-    def __init__(
-        self, storage_url: str, ledgers: Sequence[str], *, size: int, plugins: Sequence[str] = (), deadline: float | None = None,
-        networks: Path | None = None,
-    ) -> None:  # fmt: skip
-        self.size = size
-        self.command = [sys.executable, "-m", "nas.study.worker", storage_url, *ledgers]
+    def __init__(self, storage_url: str, *, capacity: int, plugins: Sequence[str] = ()) -> None:
+        self.capacity, self.size, self.task = capacity, capacity, Task(())
+        self.threads = max(1, len(os.sched_getaffinity(0)) // capacity) if hasattr(os, "sched_getaffinity") else 1
+        self.command = [sys.executable, "-m", "nas.study.worker", storage_url, "--threads", str(self.threads)]
         for folder in plugins:
             self.command += ["--plugins", folder]
-        if deadline is not None:
-            self.command += ["--deadline", str(deadline)]
-        if networks is not None:
-            self.command += ["--networks", str(networks)]
-        self.threads = max(1, len(os.sched_getaffinity(0)) // size) if hasattr(os, "sched_getaffinity") else 1
-        self.command += ["--threads", str(self.threads)]
         self.members: list[Member] = []
         self.inbox: queue.Queue[Mapping[str, Any]] = queue.Queue()
 
@@ -65,11 +82,22 @@ class Crew:
         for member in self.members:
             member.process.wait()
 
+    def assign(self, task: Task, *, size: int) -> None:
+        """Say what is to be worked on from now on, by at most `size` workers; `fill` sets them to it."""
+        self.task, self.size = task, min(size, self.capacity)
+
+    @property
+    def at_work(self) -> list[Member]:
+        """Those that have a task and have not said that its queues are empty."""
+        return [member for member in self.members if member.at_work]
+
     def fill(self, wanted: int) -> None:
-        """Start workers until `wanted` run, at most the crew's size."""
-        free = sorted(set(range(self.size)) - {m.place for m in self.members})
-        for place in free[: max(min(wanted, self.size) - len(self.members), 0)]:
-            self.members.append(self._start(place))
+        """Set workers to the task until `wanted` are at work, at most the crew's size; start them where none are idle."""
+        missing = min(wanted, self.size) - len(self.at_work)
+        free = sorted(set(range(self.capacity)) - {member.place for member in self.members})
+        idle = [member for member in self.members if not member.at_work]
+        for member in [*idle[: max(missing, 0)], *map(self._start, free[: max(missing - len(idle), 0)])]:
+            self._give(member)
 
     def events(self, timeout: float) -> list[Mapping[str, Any]]:
         """Return what the workers have said since the last call, waiting up to `timeout` seconds for the first word."""
@@ -87,6 +115,13 @@ class Crew:
         self.members = [m for m in self.members if m not in ended]
         return [m for m in ended if m.process.returncode != 0]
 
+    def _give(self, member: Member) -> None:
+        member.at_work = True
+        assert member.process.stdin is not None  # it was asked for
+        with suppress(BrokenPipeError):  # it has just died: `dismiss_dead` will say so
+            member.process.stdin.write(self.task.to_line())
+            member.process.stdin.flush()
+
     def _start(self, place: int) -> Member:
         threads = str(self.threads)
         environment = {**KEEP_MEMORY, **os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
@@ -102,15 +137,20 @@ class Crew:
             start_new_session=True,  # Ctrl-C goes to the starter alone, which then ends its workers
         )
         member = Member(process, place)
+        self.members.append(member)
         assert process.stdout is not None  # it was asked for
         assert process.stderr is not None
-        threading.Thread(target=self._listen, args=(process.stdout,), daemon=True).start()
+        threading.Thread(target=self._listen, args=(process.stdout, member), daemon=True).start()
         threading.Thread(target=_keep, args=(process.stderr, member.errors), daemon=True).start()
         return member
 
-    def _listen(self, stream: TextIO) -> None:
+    def _listen(self, stream: TextIO, member: Member) -> None:
         for line in stream:
-            self.inbox.put(json.loads(line))
+            event = json.loads(line)
+            if event["event"] == "idle":
+                member.at_work = False
+            else:
+                self.inbox.put(event)
 
 
 def _keep(stream: TextIO, lines: list[str]) -> None:

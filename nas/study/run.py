@@ -64,15 +64,18 @@ class Run:
             yield from self._until_told()
 
     def _until_told(self) -> Iterator[Mapping[str, Any]]:
+        elsewhere = False
         while owed := self._owed():
             healed = time.time()
             self.crew.fill(owed)
-            while time.time() - healed < HEAL_EVERY_S and self.crew.members:
+            while time.time() - healed < HEAL_EVERY_S and (self.crew.at_work or elsewhere):
                 for event in self.crew.events(timeout=0.2):
                     self._note(event)
                     yield event
                 self._check(self.crew.dismiss_dead())
                 yield {"event": "tick"}
+            # With something owed and nobody at work here, another machine's worker has it: wait, and do not ask again at once.
+            elsewhere = not self.crew.at_work
         for event in self.crew.events(timeout=0.0):
             self._note(event)
             yield event
@@ -101,6 +104,8 @@ class Run:
         return left
 
     def _note(self, event: Mapping[str, Any]) -> None:
+        if "ledger" in event and event["ledger"] not in {ledger.name for ledger in self.ledgers}:
+            return  # a late word about what the crew worked on before
         self.study.note(event)
         for ledger in self.ledgers:
             if ledger.phase == "tune" and ledger.name == event.get("ledger") and event["event"] in ("finished", "broken", "invalid"):

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from nas.plugin import NetworkContext
 from nas.registry import discover
 from nas.sampling import refuse_unused
 from nas.space import MeasureOptions, Space, parse_space
-from nas.study.crew import Crew, default_workers
+from nas.study.crew import Crew, Task, default_workers
 from nas.study.environment import environment
 from nas.study.known import changes, studies_in
 from nas.study.ledger import Ledger, Slot, is_running, open_storage
@@ -333,11 +334,13 @@ class Study:
     # --- the run -------------------------------------------------------------------------------------------------------
 
     def run(
-        self, *, phases: Sequence[str] = ("search", "measure", "ablate"), workers: int | None = None, networks: Path | None = None
-    ) -> Iterator[Mapping[str, Any]]:
+        self, *, phases: Sequence[str] = ("search", "measure", "ablate"), workers: int | None = None, networks: Path | None = None,
+        crew: Crew | None = None,
+    ) -> Iterator[Mapping[str, Any]]:  # fmt: skip
         """Train all that is owed, yielding the workers' events (and `{"event": "tick"}` now and then) as they come.
 
-        In the folder `networks` the best network of the search is kept, and measured ones where that was asked for.
+        In the folder `networks` the best network of the search is kept, and measured ones where that was asked for. A `crew`
+        that is given works here and is handed back; without one the run has its own.
 
         Raises StudyError when a plugin fails three times in a row, and UserError when another process runs the study.
         """
@@ -349,12 +352,12 @@ class Study:
         self._take_charge()
         deadline = self._deadline() if "search" in phases else None
         try:
-            for stage in stages if self.tuning else [ledgers]:
-                names = [ledger.name for ledger in stage]
-                with Crew(self.storage_url, names, size=size, plugins=self.plugins, deadline=deadline, networks=networks) as crew:
-                    yield from Run(self, stage, crew, deadline).events()
-                if winners := self.crown():
-                    yield {"event": "tuned", "lines": tuple(map(told_winner, winners))}
+            with nullcontext(crew) if crew else Crew(self.storage_url, capacity=size, plugins=self.plugins) as hands:
+                for stage in stages if self.tuning else [ledgers]:
+                    hands.assign(Task(tuple(ledger.name for ledger in stage), deadline, networks), size=size)
+                    yield from Run(self, stage, hands, deadline).events()
+                    if winners := self.crown():
+                        yield {"event": "tuned", "lines": tuple(map(told_winner, winners))}
         finally:
             for ledger in ledgers:
                 ledger.heal()

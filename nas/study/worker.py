@@ -1,7 +1,8 @@
 """Layer 4: the worker: claims a training from the ledger, builds it, trains it, tells what it came to, until none is left.
 
-Run as a process of its own: `python -m nas.study.worker STORAGE LEDGER [LEDGER …]`. It ends when its queue is empty, when the
-deadline of the search has passed, or at once when its standard input closes: whoever started it is gone then.
+Run as a process of its own: `python -m nas.study.worker STORAGE`. A line on its standard input is a task, ledgers to work through;
+it says when their queues are empty, or the deadline of the search has passed, and takes the next. It ends at once when its standard
+input closes: whoever started it is gone then.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import queue
 import sys
 import threading
 import time
@@ -29,6 +31,7 @@ from nas.measuring.capacity import with_widths
 from nas.registry import Registry, discover
 from nas.sampling import Sample, sample
 from nas.space import Space, parse_space
+from nas.study.crew import Task
 from nas.study.job import Job, run_in_processes, run_job
 from nas.study.kept import checkpoint_file, keep_best_alone, network_file
 from nas.study.ledger import HEARTBEAT_S, Ledger, Slot, open_storage, suggest
@@ -87,8 +90,12 @@ def work(
 
     `deadline` (Unix time) ends claims of search trials; `networks` is the folder in which trained networks are kept.
     """
-    storage, registry = open_storage(storage_url), discover(plugins)
-    desks = [replace(_desk(storage, name, registry, plugins, deadline), networks=networks) for name in names]
+    task = Task(tuple(names), deadline, networks)
+    _work_on(task, open_storage(storage_url), discover(plugins), plugins, emit)
+
+
+def _work_on(task: Task, storage: optuna.storages.BaseStorage, registry: Registry, plugins: Sequence[str], emit: Emit) -> None:
+    desks = [replace(_desk(storage, name, registry, plugins, task.deadline), networks=task.networks) for name in task.ledgers]
     for desk in [desk for desk in desks if desk.ledger.phase == "search"]:
         _work_through(desk, registry, emit)
     _work_around([desk for desk in desks if desk.ledger.phase == "tune"], registry, emit)
@@ -241,28 +248,29 @@ class _Heartbeat:
             self.ledger.beat(self.trial)
 
 
-def _exit_when_orphaned() -> None:
-    """End the process at once when standard input closes; what was running is queued again by whoever goes on."""
+def _tasks_given() -> queue.Queue[Task]:
+    """Listen on standard input for tasks; when it closes the process ends at once, in the middle of a training too.
 
-    def watch() -> None:
-        while os.read(0, 1024):
-            pass
+    What was running is queued again by whoever goes on.
+    """
+    tasks: queue.Queue[Task] = queue.Queue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            tasks.put(Task.from_line(line))
         os._exit(0)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=listen, daemon=True).start()
+    return tasks
 
 
 def main() -> None:
     """Run a worker process; its events go to standard output, one JSON document a line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("storage")
-    parser.add_argument("ledgers", nargs="+")
     parser.add_argument("--plugins", action="append", default=[])
-    parser.add_argument("--deadline", type=float, default=None)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--networks", type=Path, default=None)
     arguments = parser.parse_args()
-    _exit_when_orphaned()
     torch.set_num_threads(arguments.threads)
     # Plugins and libraries may print; only events go to the pipe.
     events, sys.stdout = sys.stdout, sys.stderr
@@ -271,10 +279,11 @@ def main() -> None:
         print(json.dumps(event), file=events, flush=True)
 
     try:
-        work(
-            arguments.storage, arguments.ledgers, emit=emit, plugins=arguments.plugins, deadline=arguments.deadline,
-            networks=arguments.networks,
-        )  # fmt: skip
+        tasks = _tasks_given()
+        storage, registry = open_storage(arguments.storage), discover(arguments.plugins)
+        while True:
+            _work_on(tasks.get(), storage, registry, arguments.plugins, emit)
+            emit({"event": "idle"})
     except NasError as error:
         emit({"event": "stopped", "error": str(error)})
         sys.exit(1)
