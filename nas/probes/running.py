@@ -42,7 +42,7 @@ def with_readings(outcome: Outcome, probes: Named, subject: Subject, *, metric: 
     errors: dict[str, str] = {}
     for name, probe in probes:
         try:
-            found[name] = _measure(name, probe, subject)
+            found[name] = measured(name, probe, subject)
         except ValueError as error:
             errors[name] = str(error)
         except Exception as error:  # a probe is somebody's code: the training is not lost by it
@@ -58,7 +58,8 @@ def with_readings(outcome: Outcome, probes: Named, subject: Subject, *, metric: 
     return _scored(outcome, metric) if is_of_a_probe(metric) else outcome
 
 
-def _measure(name: str, probe: Probe, subject: Subject) -> Reading:
+def measured(name: str, probe: Probe, subject: Subject) -> Reading:
+    """Measure with one probe: what it draws comes from the training's seed. Raises what the probe does."""
     with torch.random.fork_rng():
         torch.manual_seed(derive(subject.seed, "probe", name))
         reading = probe.measure(subject)

@@ -97,7 +97,7 @@ def run_job(job: Job, registry: Registry, should_stop: ShouldStop = lambda _epoc
     recipe = build_recipe(configuration.train, registry)
     outcome = train(network, recipe, split, job.cost, goal, seed=job.seed, checkpoint=checkpoint)
     if probes and outcome.status != "pruned":
-        subject = subject_of(job, registry, network, split, snapshots, device=outcome.device)
+        subject = subject_of(job, registry, network, split, snapshots.states, device=outcome.device)
         outcome = with_readings(outcome, probes, subject, metric=job.metric)
     if job.keep and outcome.status == "complete":
         data = load_data(configuration.data, registry, configuration.task)

@@ -1,16 +1,23 @@
-"""Layer 4: one probe on one network of a space, trained for it here and now, outside any study."""
+"""Layer 4: one probe on one network, outside any study: one of a space, trained for it here and now, or one that was kept."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
+
 from nas.building import cost_of
+from nas.errors import StudyError, UserError
+from nas.keeping import KeptNetwork
+from nas.plugin import Moment, Reading
+from nas.probes.running import measured
+from nas.registry import Registry
 from nas.sampling import Sample, first_choice, fixing, refuse_unused, sample
 from nas.space import Space
 from nas.study.job import Job, run_job
-from nas.study.materials import context_of, load_task, refuse_without_data
+from nas.study.materials import context_of, load_split, load_task, refuse_without_data
 from nas.study.preview import saying_the_decisions
-from nas.study.subjects import built_probes
+from nas.study.subjects import built_probes, subject_of
 from nas.values.architecture import PluginNode
 from nas.values.domains import Scalar
 from nas.values.outcome import Outcome
@@ -45,3 +52,26 @@ def probe_space(
         return False
 
     return decided, run_job(job, space.registry, never_stop)
+
+
+def probe_kept(kept: KeptNetwork, probe: PluginNode, registry: Registry) -> tuple[Reading, tuple[Moment, ...]]:
+    """Measure a kept network with one probe, on the split that it was trained on; also return the moments it had to do without.
+
+    The start of the training is built again from its seed; a state from the midst of it was kept by nobody. Raises UserError
+    where the data are no longer those of the training, StudyError where the probe cannot measure the network.
+    """
+    about = kept.about
+    ((name, built),) = built_probes((probe,), registry)
+    configuration = about.configuration
+    split = load_split(configuration.data, registry, about.split_seed, configuration.task)
+    if split.train.mean.shape != kept.mean.shape or not torch.equal(split.train.mean, kept.mean):
+        raise UserError(
+            f"the data set '{configuration.data.name}' is not what the network was trained on: its training part has another mean; "
+            "what was measured on it would say nothing about the training"
+        )
+    subject = subject_of(about, registry, kept.network, split, {}, device="cpu")
+    try:
+        reading = measured(name, built, subject)
+    except ValueError as error:
+        raise StudyError(f"the probe '{name}' could not measure this network: {error}") from error
+    return reading, tuple(moment for moment in built.at if moment not in subject.moments)

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping, Sequence
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
 from nas.building import build, make
-from nas.plugin import Examples, Moment, Network, Probe, Subject
-from nas.probes.running import Snapshots
+from nas.plugin import Examples, Moment, Network, NetworkContext, Probe, Subject
 from nas.registry import Registry
 from nas.study.materials import load_task
 from nas.training.data import Split
-from nas.values.architecture import PluginNode
+from nas.values.architecture import Configuration, PluginNode
 
-if TYPE_CHECKING:
-    from nas.study.job import Job
+States = Mapping[Moment, Mapping[str, Tensor]]
 
 
-def subject_of(job: Job, registry: Registry, network: Network, split: Split, snapshots: Snapshots, *, device: str) -> Subject:
-    """Return a trained network as probes see it, on the device that trained it.
+class Trained(Protocol):
+    """What has to be known of a training to measure its network: a job knows it, and so does the file of a kept network."""
 
-    Other moments are built anew, and filled where a state was kept.
+    @property
+    def configuration(self) -> Configuration:
+        """What was trained."""
+
+    @property
+    def context(self) -> NetworkContext:
+        """The inputs and outputs that it was built for."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of its initial values."""
+
+
+def subject_of(trained: Trained, registry: Registry, network: Network, split: Split, states: States, *, device: str) -> Subject:
+    """Return a trained network as probes see it, on a device.
+
+    Other moments are built anew: the start from its seed, a step in the midst of the training from its state in `states`.
     """
     dtype = next(network.parameters()).dtype
 
@@ -32,9 +46,9 @@ def subject_of(job: Job, registry: Registry, network: Network, split: Split, sna
         if moment == "end":
             found = copy.deepcopy(network).to(device)
         else:
-            found = build(job.configuration.architecture, registry, job.context, seed=job.seed).to(device, dtype)
+            found = build(trained.configuration.architecture, registry, trained.context, seed=trained.seed).to(device, dtype)
             if moment != "start":
-                found.load_state_dict(snapshots.states[moment])
+                found.load_state_dict(states[moment])
         found.zero_grad(set_to_none=True)
         return found
 
@@ -42,8 +56,8 @@ def subject_of(job: Job, registry: Registry, network: Network, split: Split, sna
         name: Examples(getattr(split, name).inputs.to(device, dtype), getattr(split, name).targets.to(device))
         for name in ("train", "val", "test")
     }
-    moments: tuple[Moment, ...] = ("start", *sorted(step for step in snapshots.states if isinstance(step, int)), "end")
-    task = load_task(job.configuration.task, registry)
+    moments: tuple[Moment, ...] = ("start", *sorted(step for step in states if isinstance(step, int)), "end")
+    task = load_task(trained.configuration.task, registry)
 
     first = task.metrics[0]
 
@@ -53,7 +67,7 @@ def subject_of(job: Job, registry: Registry, network: Network, split: Split, sna
         value = task.figures(task.tally(outputs, targets))[first.name]
         return value if first.direction == "minimize" else 1 - value
 
-    return Subject(parts, task.loss, error, job.context.num_outputs, job.seed, moments, at)
+    return Subject(parts, task.loss, error, trained.context.num_outputs, trained.seed, moments, at)
 
 
 def built_probes(nodes: Sequence[PluginNode], registry: Registry) -> tuple[tuple[str, Probe], ...]:
