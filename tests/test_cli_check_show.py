@@ -129,7 +129,7 @@ def test_a_file_that_is_not_there_is_answered_with_exit_code_2(nas_command) -> N
 
 def test_check_draws_the_decisions_as_a_tree(nas: Nas) -> None:
     lines = nas("check", "space.yaml", "--samples", "2").out.splitlines()
-    assert lines[1:9] == [
+    assert lines[1:8] == [
         "├── architecture: staged",
         "│   ├── depth: 1..3",
         "│   ├── block: {basic, bottleneck}",
@@ -137,8 +137,9 @@ def test_check_draws_the_decisions_as_a_tree(nas: Nas) -> None:
         "│   └── shortcut: {none, gated(bias=-6), gated(bias=0)}",
         "└── train.optimizer.sgd.lr: 0.05..0.2 (log)",
         "",
-        "- The space holds 27 architectures and infinitely many configurations.",
     ]
+    assert lines[8].startswith("- The data, digits: 1,797 examples of 1×8×8 in 10 classes;")
+    assert "- The space holds 27 architectures and infinitely many configurations." in lines
 
 
 def test_check_marks_what_is_measured_held_and_compared(nas: Nas, tmp_path: Path) -> None:

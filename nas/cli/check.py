@@ -47,12 +47,15 @@ def command(space: str, data: str | None, data_options: dict[str, str], plugins:
         print_json({"name": loaded.name, "key": study_key(loaded), **data_set, "decisions": _decisions(loaded), **seen.to_dict()})
         return
     console.print()
-    for line in (*([] if loaded.input else [_data(describe_data(loaded))]), *sentences(seen)):
+    for line in (*([] if loaded.input else [about_data(loaded)]), *sentences(seen)):
         console.print(textwrap.fill(line, console.width, initial_indent="- ", subsequent_indent="  "), markup=False)
 
 
-def _data(about: Mapping[str, Any]) -> str:
-    """Say what the data set is and how it is split."""
+def about_data(space: Space) -> str:
+    """Say what the data set of a space is and how it is split; it is read for that."""
+    from nas.study.materials import describe_data
+
+    about = describe_data(space)
     size, own = "×".join(map(str, about["input_shape"])), ", the test part its own" if about["own_test_part"] else ""
     classes = f" in {about['num_classes']} classes" if about["num_classes"] else ""
     return (

@@ -12,6 +12,7 @@ import click
 from nas.errors import NasError, UserError
 
 COMMANDS = {
+    "init": "Write a commented space file for your own data.",
     "search": "Search a space, measure its factor, report the verdict.",
     "measure": "Measure the factor of a space, without searching.",
     "ablate": "Change each decision of one architecture, one at a time.",
