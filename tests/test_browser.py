@@ -90,7 +90,7 @@ def test_the_studys_page_says_the_verdict_and_shows_the_table(page: Any, address
     table = page.locator("table", has_text="effect, points").first.inner_text()
     assert "identity" in table
     assert "no verdict" in table
-    assert page.get_by_text(re.compile(r"replicate \d · identity · depth 2")).count()
+    page.get_by_text(re.compile(r"replicate \d · identity · depth 2")).first.wait_for()
 
 
 def test_the_effect_is_drawn_by_depth(page: Any, address: str, parent: tuple[str, str]) -> None:

@@ -82,7 +82,7 @@ def _size(folder: Path) -> tuple[str, str]:
     """Choose a size for the pictures of a folder by the headers of some of them."""
     from PIL import Image, UnidentifiedImageError
 
-    sides = []
+    sides: list[tuple[int, int]] = []
     for file in sorted(file for file in folder.rglob("*") if file.is_file() and file.suffix.lower() in Image.registered_extensions()):
         if len(sides) == LOOKED_AT:
             break
