@@ -16,23 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.api import build, load_network, load_space
+    from nas.concluding import StudyResult, TrainResult
     from nas.errors import NasError, PluginError, SpaceError, StudyError, UserError
     from nas.measuring.from_table import effects
-    from nas.workflow import StudyResult, ablate, measure, search
+    from nas.workflow import ablate, measure, search, train
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "build": "nas.api", "load_network": "nas.api", "load_space": "nas.api", "search": "nas.workflow", "measure": "nas.workflow",
-    "ablate": "nas.workflow",
-    "StudyResult": "nas.workflow", "effects": "nas.measuring.from_table",
+    "ablate": "nas.workflow", "train": "nas.workflow",
+    "StudyResult": "nas.concluding", "TrainResult": "nas.concluding", "effects": "nas.measuring.from_table",
     "NasError": "nas.errors", "PluginError": "nas.errors", "SpaceError": "nas.errors", "StudyError": "nas.errors",
     "UserError": "nas.errors",
 }  # fmt: skip
 
 __all__ = [
-    "NasError", "PluginError", "SpaceError", "StudyError", "StudyResult", "UserError",
-    "ablate", "build", "effects", "load_network", "load_space", "measure", "search",
+    "NasError", "PluginError", "SpaceError", "StudyError", "StudyResult", "TrainResult", "UserError",
+    "ablate", "build", "effects", "load_network", "load_space", "measure", "search", "train",
 ]  # fmt: skip
 
 

@@ -60,6 +60,8 @@ def load_network(
                 raise UserError(f"run {source}: it keeps no network; the best trial of a search has one, and the run of its study")
             return read_network(found, discover(plugins))
     study = Study.reopen(str(source), storage or default_storage(place), plugins=plugins)
+    if study.design and study.design.phase == "train":
+        raise UserError(f"{study.title}: has a network a seed; name the file of one, in {place / FOLDER / study.title}")
     best = best_file(place / FOLDER, study.search)
     if best is None:
         raise UserError(f"{study.title}: {place / FOLDER} has no network of it; only this store's own searches keep their best")

@@ -4,50 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from nas.concluding import StudyResult, TrainResult, conclude, conclude_training
 from nas.errors import UserError
-from nas.measuring.ablation import UNCHANGED, Ablation
-from nas.measuring.of_record import effects_of, results_of
-from nas.measuring.table import write_results
-from nas.outlining import outline
+from nas.measuring.ablation import Ablation
 from nas.paths import default_store, keep_cache_in
-from nas.plugin import NetworkContext
-from nas.registry import Registry, discover
-from nas.report.diagram import draw_architecture
-from nas.report.figures import write_figures
-from nas.report.page import write_report
+from nas.registry import discover
 from nas.space import Asked, Space, load_space
 from nas.study.aiming import base_of, options_in_space, options_in_study
-from nas.study.importances import exploratory_importances
-from nas.study.kept import FOLDER, kept_files
+from nas.study.kept import FOLDER
 from nas.study.ledger import default_storage
+from nas.study.origins import is_network, study_to_train
 from nas.study.outlook import outlook
 from nas.study.study import Study
-from nas.tracking.networks import keep_networks
 from nas.tracking.place import store_uri
-from nas.tracking.runs import identity
-from nas.tracking.tracker import SyncReport, Tracker
-from nas.values.effects import Effects
-from nas.values.records import StudyRecord, TrainingRecord
+from nas.tracking.tracker import Tracker
 
 Watcher = Callable[[Mapping[str, Any], Study], None]
 """Told every event of a running study, for a progress display."""
 
 SYNC_EVERY_S = 2.0
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """What a finished command leaves: the record, the effects (None without a measurement), and where the files are."""
-
-    record: StudyRecord
-    effects: Effects | None
-    report: Path
-    tracking_uri: str
-    sync: SyncReport
 
 
 def search(
@@ -77,8 +56,12 @@ def search(
         UserError: the space, a plugin or an argument is wrong.
         StudyError: trainings keep failing, or the ledger cannot be reached. What is finished is kept.
     """
+    store = store or default_store()
+    store.mkdir(parents=True, exist_ok=True)
+    keep_cache_in(store)
     loaded = _with_mode(_loaded(space, plugins), mode)
-    return _run(loaded, ("search", "measure"), store=store, storage=storage, plugins=plugins, workers=workers, new=new, watch=watch)
+    study = Study.open(loaded, storage or default_storage(store), plugins=plugins, new=new)
+    return _train(study, ("search", "measure"), store=store, workers=workers, watch=watch)
 
 
 def measure(
@@ -199,9 +182,56 @@ def ablate(
     return _train(study, ("ablate",), store=store, workers=workers, watch=watch)
 
 
+def train(
+    target: Space | str | Path | None,
+    *,
+    settings: Mapping[str, str] | None = None,
+    architecture: str | Path | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    store: Path | None = None,
+    storage: str | None = None,
+    plugins: Sequence[str | Path] = (),
+    workers: int | None = None,
+    watch: Watcher | None = None,
+) -> TrainResult:
+    """Train one architecture anew from fresh seeds, keep the networks, score each once on the test split; go on where it stopped.
+
+    Nothing is pruned. A training whose process was killed goes on from its last full epoch (on one device).
+
+    Args:
+        target: a study's title, for the best architecture of its search (the study that ran last for None); a space or space
+            file, for what stands first in it; the id of an MLflow run, of a search or of one training; the file of a kept
+            network; or the title of a retraining, `STUDY/train-HASH`, to go on with it.
+        settings: decisions of the architecture, by path; with a study or a space.
+        architecture: with a space, the JSON file with the architecture.
+        seeds: how many; 5 by default. None of them is one of the search's. More of them than before add to those trained.
+        epochs: how long each is trained; as the space says by default.
+        store: as for `search`.
+        storage: as for `search`.
+        plugins: as for `search`.
+        workers: as for `search`.
+        watch: as for `search`.
+
+    Raises:
+        UserError: an argument is wrong, or there is no such architecture.
+        StudyError: as for `search`.
+    """
+    store = store or default_store()
+    store.mkdir(parents=True, exist_ok=True)
+    keep_cache_in(store)
+    given = load_space(target, discover(plugins)) if isinstance(target, str | Path) and is_space_file(target) else target
+    study = study_to_train(
+        given, storage or default_storage(store), uri=store_uri(store), settings=settings or {}, architecture=architecture,
+        seeds=seeds, epochs=epochs, plugins=plugins,
+    )  # fmt: skip
+    tracker = _run(study, ("train",), store=store, workers=workers, watch=watch)
+    return conclude_training(study, store=store, tracker=tracker)
+
+
 def is_space_file(target: str | Path) -> bool:
     """Say whether `target` names a space file rather than a study."""
-    return Path(target).suffix in (".yaml", ".yml") or Path(target).is_file()
+    return Path(target).suffix in (".yaml", ".yml") or (Path(target).is_file() and not is_network(target))
 
 
 def _replicates_of(mode: str) -> int:
@@ -224,18 +254,12 @@ def _loaded(space: Space | str | Path, plugins: Sequence[str | Path]) -> Space:
     return space if isinstance(space, Space) else load_space(space, discover(plugins))
 
 
-def _run(
-    space: Space | str | Path, phases: Sequence[str], *, store: Path | None, storage: str | None,
-    plugins: Sequence[str | Path], workers: int | None, new: bool, watch: Watcher | None,
-) -> StudyResult:  # fmt: skip
-    store = store or default_store()
-    store.mkdir(parents=True, exist_ok=True)
-    keep_cache_in(store)
-    study = Study.open(_loaded(space, plugins), storage or default_storage(store), plugins=plugins, new=new)
-    return _train(study, phases, store=store, workers=workers, watch=watch)
-
-
 def _train(study: Study, phases: Sequence[str], *, store: Path, workers: int | None, watch: Watcher | None) -> StudyResult:
+    return conclude(study, store=store, tracker=_run(study, phases, store=store, workers=workers, watch=watch))
+
+
+def _run(study: Study, phases: Sequence[str], *, store: Path, workers: int | None, watch: Watcher | None) -> Tracker:
+    """Train what a study owes in some phases, telling MLflow meanwhile; return the tracker that did."""
     tracker = Tracker(store_uri(store), store / "artifacts")
     if watch and (planned := outlook(study, workers=workers)):
         watch({"event": "outlook", "lines": tuple(planned.lines())}, study)
@@ -243,52 +267,7 @@ def _train(study: Study, phases: Sequence[str], *, store: Path, workers: int | N
         for event in study.run(phases=phases, workers=workers, networks=store / FOLDER):
             if watch:
                 watch(event, study)
-    return conclude(study, store=store, tracker=tracker)
-
-
-def conclude(study: Study, *, store: Path, tracker: Tracker | None = None) -> StudyResult:
-    """Estimate the effects, write report, figures and raw replicates, and bring MLflow up to the ledger."""
-    tracker = tracker or Tracker(store_uri(store), store / "artifacts")
-    tracked, space = study.record(), study.space
-    record = tracked if tracked.changes else study.with_search()
-    if record.search:
-        importances, used = exploratory_importances(study.search)
-        record = replace(record, importances=importances, importance_trials=used)
-    effects = effects_of(record)
-    folder = store / "reports" / record.title
-    page = write_report(record, effects=effects, diagram=best_diagram(record, space.registry), folder=folder)
-    files = [page, *write_figures(record, effects, folder)]
-    if effects:
-        files.append(folder / "replicates.csv")
-        write_results(files[-1], results_of(record), by=effects.by)
-    # MLflow keeps every point it is given: an effect is written once its design is complete, not while it grows.
-    told = effects if study.is_measured else None
-    sync = tracker.sync(tracked, effects=told, artifacts=files, finished=study.is_idle, note=f"The report: `{page}`")
-    sync = _kept_too(study, tracked, sync, store)
-    return StudyResult(record, effects, page, tracker.uri, sync)
-
-
-def _kept_too(study: Study, record: StudyRecord, sync: SyncReport, store: Path) -> SyncReport:
-    """Keep the study's networks in MLflow as well, where that took its figures."""
-    files = kept_files(store / FOLDER, record, {ledger.phase: ledger.name for ledger in study.ledgers})
-    if sync.error or not files:
-        return sync
-    best = next((identity(training) for training in record.best(1)), None)
-    return replace(sync, error=keep_networks(store_uri(store), record, files, best=best, artifacts=store / "artifacts"))
-
-
-def best_diagram(record: StudyRecord, registry: Registry) -> str:
-    """Draw the best architecture of a search, or the unchanged one of an ablation, as SVG; '' where none is finished."""
-    best = record.best(1) or unchanged_of(record)
-    if not best or best[0].configuration is None:
-        return ""
-    context = NetworkContext(tuple(record.data["input_shape"]), record.data["num_outputs"])
-    return draw_architecture(outline(best[0].configuration.architecture, registry, context))
-
-
-def unchanged_of(record: StudyRecord) -> tuple[TrainingRecord, ...]:
-    """Return the finished trainings of an ablation's unchanged architecture."""
-    return tuple(t for t in record.measured if record.changes and t.cell and t.cell.level == UNCHANGED and t.configuration)
+    return tracker
 
 
 class _Recorder:

@@ -16,6 +16,7 @@ COMMANDS = {
     "search": "Search a space, measure its factor, report the verdict.",
     "measure": "Measure the factor of a space, without searching.",
     "ablate": "Change each decision of one architecture, one at a time.",
+    "train": "Train one architecture anew and keep its networks.",
     "probe": "Measure one network, of a space or kept, with a probe.",
     "check": "Explain a space and build samples of it, without training.",
     "show": "Show one architecture: diagram, formula, parameters, MACs.",

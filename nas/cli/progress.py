@@ -41,7 +41,8 @@ class _Counts:
         if record.planned_tuning:
             counts["tune"] = (sum(t.state in TOLD for t in record.tuning), record.planned_tuning)
         if record.plan:
-            counts["ablate" if record.changes else "measure"] = (sum(t.state in TOLD for t in record.measured), study.planned_measure)
+            phase = study.design.phase if study.design else "measure"
+            counts[phase] = (sum(t.state in TOLD for t in record.measured), study.planned_measure)
         if self.done_at_start < 0:
             self.done_at_start = sum(done for done, _ in counts.values())
         return counts
@@ -120,7 +121,9 @@ def _result(event: Mapping[str, Any], study: Study) -> str:
     if record.outcome is None:
         return f"trial {record.number} broke: {record.error.strip().splitlines()[-1] if record.error else record.state}"
     name = f"trial {record.number}"
-    if record.cell:
+    if record.cell and record.phase == "train":
+        name = f"seed {record.cell.replicate}"
+    elif record.cell:
         what = "tuning" if record.phase == "tune" else "replicate"
         name = " ".join([f"{what} {record.cell.replicate}", str(record.cell.level), *(str(value) for _, value in record.cell.by)])
     return f"{name}: {record.outcome.score:.4f}{'' if record.state == 'complete' else f' ({record.state})'}"

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from nas.cli.options import json_option, plugins_option, print_json, storage_option, store_option
 from nas.cli.search import show_result, summary
+from nas.cli.train import show_training
 from nas.paths import default_store
 
 
@@ -25,14 +26,16 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
     Example:
       nas report residual-digits-9738de0a
     """
+    from nas.concluding import TrainResult, concluded
     from nas.study.ledger import default_storage
     from nas.study.study import Study
-    from nas.workflow import conclude
 
     folder = store or default_store()
     opened = Study.reopen(study, storage or default_storage(folder), plugins=plugins)
-    result = conclude(opened, store=folder)
-    if as_json:
+    result = concluded(opened, store=folder)
+    if isinstance(result, TrainResult):
+        show_training(result, Console(), as_json=as_json)
+    elif as_json:
         print_json(summary(result))
     else:
         show_result(result, Console())

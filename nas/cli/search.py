@@ -55,7 +55,7 @@ def command(
 
 def summary(result: object) -> dict[str, object]:
     """Return a study's result as plain data."""
-    from nas.workflow import StudyResult
+    from nas.concluding import StudyResult
 
     assert isinstance(result, StudyResult)
     record = result.record
@@ -100,10 +100,10 @@ def show_contrasts(effects: Effects, unit: Unit, console: Console) -> None:
 
 def show_result(result: object, console: Console) -> None:
     """Print the tables, the verdict and where to look next."""
+    from nas.concluding import StudyResult
     from nas.report.ablation import remarks, text_table
     from nas.report.text import best_table, effects_table, verdict_text
     from nas.report.words import Unit
-    from nas.workflow import StudyResult
 
     assert isinstance(result, StudyResult)
     console.print()

@@ -23,12 +23,12 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
     Example:
       MLFLOW_TRACKING_URI=http://127.0.0.1:5000 nas sync
     """
+    from nas.concluding import concluded
     from nas.study.ledger import default_storage
     from nas.study.study import Study
-    from nas.workflow import conclude
 
     folder = store or default_store()
-    result = conclude(Study.reopen(study, storage or default_storage(folder), plugins=plugins), store=folder)
+    result = concluded(Study.reopen(study, storage or default_storage(folder), plugins=plugins), store=folder)
     click.echo(f"{result.sync.written} runs written to {result.tracking_uri}, {result.sync.pending} pending")
     if result.sync.error:
         click.echo(f"Error: {result.sync.error}", err=True)

@@ -36,10 +36,14 @@ class PlannedTraining:
     seed: int
     widths: tuple[int, ...] = ()
     """Of a matched reference: the widths that its network is trained with, in place of those decided."""
+    name: str = ""
+    """What its slot, and so the files of its training, are called; '' for the place in the design."""
 
     @property
     def slot(self) -> str:
         """A name that is unique in the design and stays when the design grows."""
+        if self.name:
+            return self.name
         by = ",".join(str(value) for _, value in self.cell.by)
         return f"r{self.cell.replicate}|{self.cell.level}|{by}"
 

@@ -39,7 +39,7 @@ def results_of(record: StudyRecord) -> tuple[Result, ...]:
 def effects_of(record: StudyRecord) -> Effects | None:
     """Estimate the effects of a record, or return None where nothing was measured yet."""
     plan, results = record.plan, results_of(record)
-    if plan is None or not any(r.value is not None and r.level == plan.reference for r in results):
+    if plan is None or not plan.levels or not any(r.value is not None and r.level == plan.reference for r in results):
         return None
     matched = {m.label for m in plan.matched}
     main = [r for r in results if r.level not in matched]

@@ -30,10 +30,16 @@ class Outlook:
     searches: int = 0
     tune_trials: int = 0
 
+    @property
+    def compares(self) -> bool:
+        """Whether it is a measurement, rather than a retraining."""
+        return self.arms > 1
+
     def lines(self) -> Iterator[str]:
         """Yield the plan in sentences."""
         matched = f" and {self.matched} matched reference{'s' * (self.matched > 1)}" if self.matched else ""
-        told = f"{self.trainings:,} trainings ({self.replicates} replicates, {self.arms} arms{matched})"
+        of = f"{self.replicates} replicates, {self.arms} arms{matched}" if self.compares else "one architecture, a fresh seed each"
+        told = f"{self.trainings:,} training{'s' * (self.trainings > 1)} ({of})"
         if self.left < self.trainings:
             told += f", {self.left:,} of them still to do"
         took = (
@@ -43,7 +49,10 @@ class Outlook:
             if self.minutes < 90
             else f"about {self.minutes / 60:.1f} h"
         )
-        yield f"The measurement: {told}; {took} with {self.workers} worker{'s' * (self.workers > 1)} on this machine."
+        workers = f"{self.workers} worker{'s' * (self.workers > 1)}"
+        yield f"The {'measurement' if self.compares else 'retraining'}: {told}; {took} with {workers} on this machine."
+        if not self.compares:
+            return
         if self.searches:
             yield (
                 f"Before it, each arm is tuned for itself: {self.searches} searches of {self.tune_trials} trials, "

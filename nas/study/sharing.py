@@ -42,8 +42,8 @@ class Library:
             if "/" not in name:
                 continue
             ledger = Ledger(self.storage, name)
-            if ledger.phase == "tune":
-                continue  # a search too: split by another seed, and perhaps pruned
+            if ledger.phase in ("tune", "train"):
+                continue  # split by the search's seed; the first perhaps pruned
             identity = ledger.about.get("identity", {})
             for trial in ledger.study.get_trials(deepcopy=False, states=TOLD):
                 if (name, trial.number) in self._read or "outcome" not in trial.user_attrs:

@@ -19,6 +19,7 @@ from nas.errors import UserError, nearest
 from nas.measuring.ablation import Ablation, decide, plan_ablation
 from nas.measuring.design import Design, PlannedTraining, Twins, options_from
 from nas.measuring.of_record import effects_of
+from nas.measuring.retraining import Retraining
 from nas.plugin import NetworkContext
 from nas.registry import discover
 from nas.sampling import refuse_unused
@@ -138,6 +139,8 @@ class Study:
         if title is None or title == bare:
             return study
         design = Ledger(study.storage, title).about["design"]
+        if "seeds" in design:
+            return study.measuring(Retraining.from_dict(design))
         return study.measuring(Ablation.from_dict(design)) if "base" in design else study.aimed(options_from(design))
 
     def ablation(
@@ -334,8 +337,8 @@ class Study:
     # --- the run -------------------------------------------------------------------------------------------------------
 
     def run(
-        self, *, phases: Sequence[str] = ("search", "measure", "ablate"), workers: int | None = None, networks: Path | None = None,
-        crew: Crew | None = None,
+        self, *, phases: Sequence[str] = ("search", "measure", "ablate", "train"), workers: int | None = None,
+        networks: Path | None = None, crew: Crew | None = None,
     ) -> Iterator[Mapping[str, Any]]:  # fmt: skip
         """Train all that is owed, yielding the workers' events (and `{"event": "tick"}` now and then) as they come.
 

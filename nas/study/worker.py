@@ -28,6 +28,7 @@ from optuna.trial import Trial
 from nas.building import cost_of
 from nas.errors import NasError, StudyError
 from nas.measuring.capacity import with_widths
+from nas.measuring.retraining import with_epochs
 from nas.registry import Registry, discover
 from nas.sampling import Sample, sample
 from nas.space import Space, parse_space
@@ -60,6 +61,9 @@ class Desk:
     deadline: float | None
     networks: Path | None = None
     """The store's folder of kept networks; None where none are to be kept."""
+
+    epochs: int | None = None
+    """Of a retraining: how long it trains, where that is not as the space says."""
 
     @property
     def keeps(self) -> bool:
@@ -151,7 +155,7 @@ def _desk(storage: optuna.storages.BaseStorage, name: str, registry: Registry, p
         tuning.sampler_of = lambda waiting: make_sampler(space.search, sampler_seed(space, waiting, tuning), shared_seed=shared)
         return Desk(tuning, space, tuple(plugins), None)
     if bare.phase != "search":
-        return Desk(bare, space, tuple(plugins), None)
+        return Desk(bare, space, tuple(plugins), None, epochs=about.get("design", {}).get("epochs"))
     seed = derive(space.seed, "sampler", os.getpid(), time.time())
     sampler = make_sampler(space.search, seed, shared_seed=derive(space.seed, "sampler"))
     ledger = Ledger(storage, name, sampler=sampler, pruner=make_pruner(space))
@@ -190,6 +194,7 @@ def _decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None
     sampled = sample(space, lambda decision: suggest(trial, decision))
     if widths := trial.user_attrs.get("widths"):
         sampled = replace(sampled, configuration=with_widths(sampled.configuration, widths))
+    sampled = replace(sampled, configuration=with_epochs(sampled.configuration, desk.epochs))
     cost = cost_of(sampled.configuration.architecture, registry, context_of(space, sampled.configuration))
     if desk.is_measuring or all(c.holds(cost) for c in space.constraints):
         return sampled, cost

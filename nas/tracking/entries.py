@@ -99,15 +99,18 @@ def _training_tags(training: TrainingRecord, record: StudyRecord) -> dict[str, s
         **_common_tags(record),
     }
     if record.data:
-        # A search has one split, by the space's seed; each replicate of a measurement has a split of its own.
-        split_seed = record.data.get("search_split_seed") if training.phase == "search" else training.seed
+        # A search has one split, by the space's seed, and its best is retrained on that; a replicate has a split of its own.
+        alone = training.phase in ("measure", "ablate")
+        split_seed = training.seed if alone else record.data.get("search_split_seed")
         tags |= {"nas.data": str(record.data.get("name", "")), "nas.data_fingerprint": str(record.data.get("fingerprint", ""))}
         if split_seed is not None:
             tags["nas.split_seed"] = str(split_seed)
     if training.configuration:
         tags["nas.architecture_key"] = training.configuration.architecture.key
         tags["nas.configuration_key"] = training.configuration.key
-    if training.cell:
+    if training.cell and training.phase == "train":
+        tags["nas.replicate"] = str(training.cell.replicate)
+    elif training.cell:
         tags["nas.factor"] = record.plan.factor if record.plan else ""
         tags["nas.level"] = write(training.cell.level)
         tags["nas.replicate"] = str(training.cell.replicate)
@@ -175,7 +178,7 @@ def _plan_params(record: StudyRecord) -> dict[str, str]:
         "data": str(record.data.get("description") or record.data.get("name", "")),
         "search.objective": f"{record.direction} {record.objective}",
     }
-    if record.plan:
+    if record.plan and record.plan.levels:
         params |= {
             "measure.factor": record.plan.factor,
             "measure.reference": write(record.plan.reference),

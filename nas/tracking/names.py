@@ -15,6 +15,8 @@ _MOST_CHARACTERS = 90
 
 def run_name(training: TrainingRecord, record: StudyRecord) -> str:
     """Return `trial 7 · preact_basic · identity · depth 3`, or, measured, `replicate 3 · none · depth 9`."""
+    if training.cell is not None and training.phase == "train":
+        return f"retrained · seed {training.cell.replicate}"
     if training.cell is not None:
         factor = record.plan.factor if record.plan else "level"
         head = f"{'tuning' if training.phase == 'tune' else 'replicate'} {training.cell.replicate}"

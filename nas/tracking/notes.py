@@ -53,7 +53,7 @@ def progress(record: StudyRecord) -> str:
     measured = [t for t in record.measured if t.state in ("complete", "failed")]
     told = [] if record.is_beside else [f"{len(done)} of {record.planned_search} trials"]
     if record.plan:
-        told.append(f"{len(measured)} of {record.planned_measured} measured trainings")
+        told.append(f"{len(measured)} of {record.planned_measured} {'measured trainings' if record.plan.levels else 'seeds'}")
     if record.planned_tuning:
         tuned = sum(t.state in ("complete", "pruned", "failed") for t in record.tuning)
         told.insert(-1, f"{tuned} of {record.planned_tuning} tuning trials")
@@ -70,6 +70,8 @@ def progress(record: StudyRecord) -> str:
 
 def plan_text(plan: MeasurePlan) -> str:
     """Return what is measured: `shortcut: identity against none, by depth 1, 3, 9; 10 replicates (standard)`."""
+    if not plan.levels:
+        return f"one architecture from {plan.replicates} fresh seeds, by {plan.metric}"
     arms = ", ".join(write(level) for level in plan.levels if level != plan.reference)
     text = f"{_leaf(plan.factor)}: {arms} against {write(plan.reference)}"
     for path, values in plan.by:

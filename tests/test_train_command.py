@@ -1,0 +1,291 @@
+"""`nas train`: what is trained anew, from which seeds; killed in the middle and resumed; what it says and keeps."""
+
+import contextlib
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import clean_environment
+from mlflow.tracking import MlflowClient
+from rich.console import Console
+
+import nas
+from nas.building import cost_of
+from nas.cli.train import show_training
+from nas.concluding import StudyResult, conclude
+from nas.errors import UserError
+from nas.keeping import read_about
+from nas.measuring.retraining import Figure, Origin, Retest, Retraining
+from nas.registry import Registry, discover
+from nas.report.retest import lines, sentence
+from nas.space import parse_space
+from nas.space.written_out import written_out
+from nas.study.job import Job, run_job
+from nas.study.ledger import default_storage
+from nas.study.materials import context_of
+from nas.study.origins import study_to_train
+from nas.study.study import Study
+from nas.study.worker import work
+from nas.values.effects import Interval
+from nas.values.records import Cell
+from nas.values.seeds import derive
+
+DEPTH, RATE = "architecture.mlp.depth", "train.optimizer.sgd.lr"
+TEXT = """\
+name: tiny
+data: {mixture: {dimension: 4, count: 300}}
+architecture: {mlp: {widths: [8], depth: {int: [1, 3]}}}
+train: {epochs: 20, batch_size: 32, schedule: counted, optimizer: {sgd: {lr: {float: [0.02, 0.1], log: true}}}}
+search: {trials: 2, workers: 1, pruner: none}
+seed: 5
+"""
+COUNTED = """\
+import time
+from pathlib import Path
+
+from nas.plugin import Schedule, plugin
+
+
+@plugin("counted")
+class Counted(Schedule):
+    \"\"\"Constant; notes every step in the current directory, and takes its time.\"\"\"
+
+    def factor(self, step: int, num_steps: int) -> float:
+        with Path("steps.txt").open("a") as file:
+            file.write(f"{step}\\n")
+        time.sleep(0.006)
+        return 1.0
+"""
+STEPS = 20 * 6
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a space and the plugin that it needs."""
+    place = tmp_path_factory.mktemp("train")
+    (place / "plugins").mkdir()
+    (place / "plugins" / "counted.py").write_text(COUNTED)
+    (place / "tiny.yaml").write_text(TEXT)
+    return place
+
+
+@pytest.fixture(scope="module")
+def searched(folder: Path) -> StudyResult:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        store = folder / "mlflow"
+        study = Study.open(nas.load_space("tiny.yaml"), default_storage(store))
+        study.search.ensure(study.search_slots(ahead=0))
+        work(study.storage_url, [study.search.name], emit=lambda _event: None, networks=store / "networks")
+        study.refresh()
+        return conclude(study, store=store)
+
+
+@pytest.fixture(scope="module")
+def killed_and_resumed(folder: Path, searched: StudyResult) -> tuple[list[int], dict[str, Any]]:
+    """Train the study's best from two seeds, SIGKILL in the middle of the first training, the same again: (steps, JSON)."""
+    steps = folder / "steps.txt"
+    steps.unlink()
+    command = [sys.executable, "-m", "nas", "train", searched.record.title, "--seeds", "2", "--workers", "1", "--json"]
+    running = subprocess.Popen(command, cwd=folder, env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.time() + 120
+    while not (middle := next(folder.glob("mlflow/networks/*/train-*/s0.checkpoint"), None)) and time.time() < until:
+        time.sleep(0.02)
+    assert middle, "the first training came as far as its first epoch"
+    running.send_signal(signal.SIGKILL)
+    running.wait(timeout=30)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        result = nas.train(searched.record.title, seeds=2, workers=1, store=folder / "mlflow")
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        show_training(result, Console(), as_json=True)
+    return [int(line) for line in steps.read_text().split()], json.loads(told.getvalue())
+
+
+def test_a_training_that_was_killed_goes_on_in_the_middle(killed_and_resumed: tuple[list[int], dict[str, Any]]) -> None:
+    steps, _ = killed_and_resumed
+    often = Counter(steps)
+    assert often[0] == 2, "each seed begins once"
+    assert len(often) == STEPS
+    assert sum(count - 2 for count in often.values()) <= 6, "at most the epoch that was cut short is trained twice"
+
+
+def test_what_was_killed_comes_to_what_an_undisturbed_training_does(
+    folder: Path, searched: StudyResult, killed_and_resumed: tuple[list[int], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    (before,) = searched.record.best(1)
+    registry, configuration = discover(), before.configuration
+    assert configuration is not None
+    context = context_of(parse_space(TEXT, "tiny.yaml", registry), configuration)
+    cost = cost_of(configuration.architecture, registry, context)
+    seed = derive(5, "retraining", 0)
+    undisturbed = run_job(Job(configuration, cost, context, "test_r2", seed, split_seed=5), registry)
+    found = killed_and_resumed[1]
+    assert found["seeds"][0] == seed
+    assert found["trainings"][0]["metrics"] == undisturbed.metrics
+
+
+def test_nothing_finished_is_trained_twice_and_more_seeds_add_to_those_there(
+    folder: Path, searched: StudyResult, killed_and_resumed: tuple[list[int], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    before = len((folder / "steps.txt").read_text().split())
+    again = nas.train(searched.record.title, seeds=2, store=folder / "mlflow")
+    assert len((folder / "steps.txt").read_text().split()) == before
+    assert again.retest.test is not None
+    assert list(again.retest.test.values) == killed_and_resumed[1]["test"]["values"]
+    url = default_storage(folder / "mlflow")
+    more = plan(searched.record.title, url, seeds=4)
+    assert more.title == again.record.title
+    assert [t.slot for t in more.owed_trainings()] == ["s0", "s1", "s2", "s3"]
+    plan(searched.record.title, url, seeds=2)
+
+
+def test_the_score_before_stands_beside_what_fresh_seeds_give(
+    searched: StudyResult, killed_and_resumed: tuple[list[int], dict[str, Any]]
+) -> None:
+    (before,), found = searched.record.best(1), killed_and_resumed[1]
+    assert before.outcome is not None
+    assert found["origin"]["score"] == before.outcome.score
+    assert found["origin"]["chosen_from"] == 2
+    test, again = found["test"], found["again"]
+    assert (test["metric"], again["metric"]) == ("test_r2", "val_r2")
+    assert test["values"] == [t["metrics"]["test_r2"] for t in found["trainings"]]
+    assert again["values"] == [t["metrics"]["val_r2"] for t in found["trainings"]]
+    assert test["interval"]["low"] < test["mean"] < test["interval"]["high"]
+
+
+def test_each_seed_has_its_network_in_the_store_and_with_its_run(
+    folder: Path, killed_and_resumed: tuple[list[int], dict[str, Any]]
+) -> None:
+    found = killed_and_resumed[1]
+    files = [Path(network["file"]) for network in found["networks"]]
+    assert [network["seed"] for network in found["networks"]] == [0, 1]
+    assert not list(files[0].parent.glob("*.checkpoint"))
+    client = MlflowClient(tracking_uri=found["tracking_uri"])
+    (experiment,) = [e for e in client.search_experiments() if e.name == "tiny"]
+    runs = client.search_runs([experiment.experiment_id], "tags.`nas.phase` = 'train'")
+    assert sorted(run.data.tags["nas.seed"] for run in runs) == sorted(map(str, found["seeds"]))
+    assert {run.data.tags["nas.split_seed"] for run in runs} == {"5"}, "all share the split of the search"
+    first = next(run for run in runs if run.data.tags["nas.replicate"] == "0")
+    x = torch.linspace(-1, 1, 40).view(10, 4)
+    one = nas.load_network(first.info.run_id, store=folder / "mlflow", plugins=[folder / "plugins"])
+    assert torch.equal(one(x), nas.load_network(files[0], plugins=[folder / "plugins"])(x))
+
+
+def plan(target: Any, url: str, **changes: Any) -> Study:
+    options: dict[str, Any] = {"uri": "", "settings": {}, "architecture": None, "seeds": 2, "epochs": None, "plugins": (), **changes}
+    return study_to_train(target, url, **options)
+
+
+@pytest.fixture
+def url(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(folder)
+    return default_storage(folder / "mlflow")
+
+
+def test_a_run_is_trained_anew_as_its_training_was(folder: Path, searched: StudyResult, url: str) -> None:
+    client = MlflowClient(tracking_uri=searched.tracking_uri)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "tiny"]
+    tag = f"tags.`nas.study` = '{searched.record.title}'"
+    runs = {run.data.tags.get("nas.number", ""): run.info.run_id for run in client.search_runs([experiment.experiment_id], tag)}
+    for trial in searched.record.search:
+        study = plan(runs[str(trial.number)], url, uri=searched.tracking_uri)
+        (planned, _) = study.owed_trainings()
+        assert planned.sample.configuration == trial.configuration
+    best = plan(runs[""], url, uri=searched.tracking_uri)
+    assert best.title == plan(searched.record.title, url).title
+    with pytest.raises(UserError, match="a run and a kept network have decided everything"):
+        plan(runs[""], url, uri=searched.tracking_uri, settings={DEPTH: "2"})
+
+
+def test_a_kept_networks_file_is_enough_to_train_it_anew(folder: Path, searched: StudyResult, url: str) -> None:
+    (file,) = (folder / "mlflow" / "networks" / searched.record.title).glob("*.pt")
+    study, about = plan(file, url), read_about(file)
+    (planned, _) = study.owed_trainings()
+    assert planned.sample.configuration == about.configuration
+    assert study.space.seed == about.split_seed == 5
+    assert isinstance(study.design, Retraining)
+    assert study.design.origin.score == dict(about.figures)["val_r2"]
+
+
+def test_of_a_space_what_stands_first_is_trained_with_what_is_set(url: str) -> None:
+    space = nas.load_space("tiny.yaml")
+    study = plan(space, url, settings={DEPTH: "3"})
+    (planned, _) = study.owed_trainings()
+    assert dict(planned.sample.decisions) == {DEPTH: 3, RATE: 0.02}
+    with pytest.raises(UserError, match=r"did you mean 'architecture\.mlp\.depth'"):
+        plan(space, url, settings={"architecture.mlp.dept": "3"})
+    with pytest.raises(UserError, match="--architecture goes with a space file"):
+        plan("tiny", url, architecture="one.json")
+
+
+def test_an_architecture_that_breaks_a_constraint_is_refused(url: str, registry: Registry) -> None:
+    space = parse_space(TEXT.replace("counted", "linear") + "constraints: [parameters <= 10]\n", "small.yaml", registry)
+    with pytest.raises(UserError, match=r"what stands first in small.yaml: breaks parameters <= 10"):
+        plan(space, url)
+
+
+def test_other_epochs_are_another_retraining_that_trains_so_long(url: str) -> None:
+    space = nas.load_space("tiny.yaml")
+    short, own = plan(space, url, epochs=2), plan(space, url)
+    assert short.title != own.title
+    for study, epochs in ((short, 2), (own, 20)):
+        (planned, _) = study.owed_trainings()
+        assert dict(planned.sample.configuration.train.parameters)["epochs"] == epochs
+
+
+def test_fresh_seeds_are_none_of_the_searchs_and_none_of_a_measurements(searched: StudyResult, url: str) -> None:
+    fresh = {t.seed for t in plan(searched.record.title, url, seeds=50).owed_trainings()}
+    used = {derive(5, kind, number) for kind in ("trial", "replicate") for number in range(1000)}
+    assert {trial.seed for trial in searched.record.search} <= used
+    assert len(fresh) == 50
+    assert not fresh & used
+    plan(searched.record.title, url, seeds=2)
+
+
+def test_a_configuration_written_out_is_read_back_as_it_was(registry: Registry) -> None:
+    space = parse_space("architecture: {unet: {}}\ndata: noisy_scenes\ntask: {segmentation: {loss: dice}}\n", "s.yaml", registry)
+    configuration = nas.api.decide(space).configuration  # type: ignore[attr-defined]  # a submodule that `import nas` loads late
+    text = written_out(configuration, name="unet", seed=2**62, objective="val_iou", maximize=True)
+    again = parse_space(text, "again", registry)
+    assert nas.api.decide(again).configuration == configuration  # type: ignore[attr-defined]
+    assert again.search.objective == "val_iou"
+
+
+def test_a_failed_seed_and_a_score_above_fresh_seeds_are_said() -> None:
+    found = Retest(
+        Origin("trial 7, the best of 30 in s", "val_accuracy", 0.97, chosen_from=30, epochs=10),
+        epochs=10,
+        test=Figure("test_accuracy", (0.9, 0.94), 0.92, 0.028, Interval(0.66, 1.18)),
+        again=Figure.of("val_accuracy", [0.94, 0.96]),
+        failures=1,
+        missing=1,
+    )
+    told = "\n".join(lines(found))
+    assert "The score before, the best of 30 trials, is 2.0 points above the mean of fresh seeds." in told
+    assert "1 training of 2 failed" in told
+    assert "1 seed without an outcome yet" in told
+    assert sentence(found).startswith("Test_accuracy 92.0% [66.0, 118.0] over 2 fresh seeds")
+    assert max(map(len, told.splitlines())) <= 100
+
+
+def test_one_seed_has_no_interval() -> None:
+    assert Figure.of("test_accuracy", [0.9]).interval is None
+    assert Figure.of("test_accuracy", [0.9, 0.9, 0.9]).sd == 0
+
+
+def test_a_cell_of_a_retraining_names_its_files(url: str) -> None:
+    (planned, _) = plan(nas.load_space("tiny.yaml"), url).owed_trainings()
+    assert planned.cell == Cell(0, "retrained")
+    assert planned.slot == "s0"
