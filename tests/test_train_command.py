@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,12 +14,17 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import clean_environment
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 import nas
 from nas.building import cost_of
+from nas.cli.best import command as best_command
+from nas.cli.export import command as export_command
+from nas.cli.report import command as report_command
+from nas.cli.sync import command as sync_command
 from nas.cli.train import show_training
 from nas.concluding import StudyResult, conclude
 from nas.errors import UserError
@@ -129,7 +135,12 @@ def test_what_was_killed_comes_to_what_an_undisturbed_training_does(
     context = context_of(parse_space(TEXT, "tiny.yaml", registry), configuration)
     cost = cost_of(configuration.architecture, registry, context)
     seed = derive(5, "retraining", 0)
-    undisturbed = run_job(Job(configuration, cost, context, "test_r2", seed, split_seed=5), registry)
+    before_threads = torch.get_num_threads()
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)  # as one worker alone has
+    try:
+        undisturbed = run_job(Job(configuration, cost, context, "test_r2", seed, split_seed=5), registry)
+    finally:
+        torch.set_num_threads(before_threads)
     found = killed_and_resumed[1]
     assert found["seeds"][0] == seed
     assert found["trainings"][0]["metrics"] == undisturbed.metrics
@@ -289,3 +300,67 @@ def test_a_cell_of_a_retraining_names_its_files(url: str) -> None:
     (planned, _) = plan(nas.load_space("tiny.yaml"), url).owed_trainings()
     assert planned.cell == Cell(0, "retrained")
     assert planned.slot == "s0"
+
+
+def test_best_shows_the_searchs_score_beside_fresh_seeds(
+    searched: StudyResult, killed_and_resumed: tuple[list[int], dict[str, Any]], url: str
+) -> None:
+    title, retrained = searched.record.title, killed_and_resumed[1]
+    plan(title, url, seeds=2)
+    found = nas.best(title)
+    (best,) = searched.record.best(1)
+    assert found.best.number == best.number
+    assert found.network is not None
+    assert found.network.stem == str(best.number)
+    one = next(r for r in found.retrained if r.title == retrained["study"])
+    assert one.retest.test is not None
+    assert list(one.retest.test.values) == retrained["test"]["values"]
+    assert [str(file) for file in one.networks] == [network["file"] for network in retrained["networks"]]
+    told = CliRunner().invoke(best_command, [title]).output
+    assert f"Trial {best.number} of {title}" in told
+    assert "test_r2, fresh seeds" in told
+    assert str(found.network) in told
+
+
+def test_a_retraining_is_reported_and_synced_by_its_title(killed_and_resumed: tuple[list[int], dict[str, Any]], url: str) -> None:
+    title = killed_and_resumed[1]["study"]
+    assert json.loads(CliRunner().invoke(report_command, [title, "--json"]).output)["test"] == killed_and_resumed[1]["test"]
+    assert "0 pending" in CliRunner().invoke(sync_command, [title]).output
+    with pytest.raises(UserError, match="has a network a seed; name the file of one"):
+        nas.load_network(title)
+
+
+def test_a_search_without_a_retest_says_how_to_get_one(url: str, tmp_path: Path) -> None:
+    study = Study.open(nas.load_space("tiny.yaml"), default_storage(tmp_path))
+    with pytest.raises(UserError, match="has no finished trial"):
+        nas.best(study.title, store=tmp_path)
+    study.search.ensure(study.search_slots(ahead=0)[:1])
+    work(study.storage_url, [study.search.name], emit=lambda _event: None)
+    told = CliRunner().invoke(best_command, [study.title, "--store", str(tmp_path)]).output
+    assert f"What fresh seeds give: nas train {study.title}" in told
+    assert "not kept in this store" in told
+
+
+def test_a_network_is_a_model_of_mlflows_that_another_process_loads_without_nas(searched: StudyResult, url: str, tmp_path: Path) -> None:
+    title = searched.record.title
+    told = CliRunner().invoke(export_command, [title, "--to", str(tmp_path / "out"), "--format", "torch_export", "--mlflow", "--json"])
+    assert told.exit_code == 0, told.output
+    document = json.loads(told.output)
+    x, answers = torch.linspace(-1, 1, 40).view(10, 4), tmp_path / "answers.pt"
+    program = f"""\
+import sys, mlflow, mlflow.pytorch, torch
+torch.set_num_threads(1)
+mlflow.set_tracking_uri({searched.tracking_uri!r})
+model = mlflow.pytorch.load_model({document["model"]!r})
+torch.save(model(torch.linspace(-1, 1, 40).view(10, 4)).detach(), {str(answers)!r})
+assert not any(module.split(".")[0] == "nas" for module in sys.modules)
+"""
+    environment = {key: value for key, value in clean_environment().items() if key != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-P", "-c", program], check=True, timeout=170, env=environment, cwd=tmp_path)
+    with torch.no_grad():
+        assert torch.equal(torch.load(answers, weights_only=True), nas.load_network(title)(x))
+    run = MlflowClient(tracking_uri=searched.tracking_uri).search_runs(
+        [e.experiment_id for e in MlflowClient(tracking_uri=searched.tracking_uri).search_experiments()],
+        f"tags.`nas.study` = '{title}' and tags.`nas.phase` = 'study'",
+    )[0]
+    assert run.info.status == "FINISHED"

@@ -17,6 +17,8 @@ COMMANDS = {
     "measure": "Measure the factor of a space, without searching.",
     "ablate": "Change each decision of one architecture, one at a time.",
     "train": "Train one architecture anew and keep its networks.",
+    "best": "Show a search's best architecture, beside its retest.",
+    "export": "Write a kept network as files for other programs.",
     "probe": "Measure one network, of a space or kept, with a probe.",
     "check": "Explain a space and build samples of it, without training.",
     "show": "Show one architecture: diagram, formula, parameters, MACs.",

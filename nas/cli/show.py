@@ -59,12 +59,12 @@ def command(
     click.echo(f"{cost.num_layers} layers, {cost.parameters:,} parameters, {cost.macs:,} MACs, key {architecture.key}")
 
 
-def told(decisions: Sequence[tuple[str, Scalar]]) -> Iterator[str]:
+def told(decisions: Sequence[tuple[str, Scalar]], hint: str = " (change one with --set PATH=VALUE)") -> Iterator[str]:
     """Yield the decisions, one a line."""
     from nas.values.domains import written
 
     if decisions:
-        yield "Decided (change one with --set PATH=VALUE):"
+        yield f"Decided{hint}:"
         yield from (f"  {path} = {written(value)}" for path, value in decisions)
         yield ""
 

@@ -13,7 +13,8 @@ from nas.study.ledger import Ledger, open_storage
 def studies_in(storage_url: str) -> list[dict[str, Any]]:
     """Return what the ledger says of each study in it, oldest first: title, attributes, counts of trials by phase.
 
-    `beside` are the titles of its ablations and of the measurements that its space file does not ask for.
+    `beside` are the titles of its ablations, its retrainings, and the measurements that its space file does not ask for; `designs`
+    holds what each of them is made of.
     """
     found: dict[str, dict[str, Any]] = {}
     storage = open_storage(storage_url)
@@ -21,13 +22,22 @@ def studies_in(storage_url: str) -> list[dict[str, Any]]:
         title, _, measured = study.study_name.partition("/")
         if not measured:
             told = Ledger(storage, title).count_told()
-            found[title] = {**study.user_attrs, "title": title, "search": told, "measured": 0, "replicates": {}, "beside": []}
+            found[title] = {
+                **study.user_attrs,
+                "title": title,
+                "search": told,
+                "measured": 0,
+                "replicates": {},
+                "beside": [],
+                "designs": {},
+            }
     for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
         title, _, measured = study.study_name.partition("/")
         if measured.count("/"):
             continue  # a search of one arm of a tuned effect, which its design counts
         if measured.startswith("ablate-") or study.user_attrs.get("beside"):
             found[title]["beside"].append(study.study_name)
+            found[title]["designs"][study.study_name] = study.user_attrs.get("design", {})
         elif measured:
             found[title]["replicates"] |= {study.study_name: study.user_attrs.get("design", {}).get("replicates")}
             found[title]["measured"] += Ledger(storage, study.study_name).count_told()

@@ -1,0 +1,108 @@
+"""Layer 5: how the best architecture of a search stands: its score there, what fresh seeds say, where its networks lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.measuring.retraining import Retest, Retraining, retest_of
+from nas.outlining import outline
+from nas.paths import default_store, keep_cache_in
+from nas.study.aiming import best_of
+from nas.study.kept import FOLDER, best_file, kept_files
+from nas.study.known import studies_in
+from nas.study.ledger import default_storage
+from nas.study.materials import context_of
+from nas.study.study import Study
+from nas.values.outline import LayerRow
+from nas.values.records import StudyRecord, TrainingRecord
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """One retraining of an architecture: its title, what it came to, the kept networks."""
+
+    title: str
+    retest: Retest
+    networks: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The best trial of a search, of `chosen_from`; its retrainings, its own kept network (None without one), its layers."""
+
+    record: StudyRecord
+    best: TrainingRecord
+    chosen_from: int
+    retrained: tuple[Retrained, ...]
+    network: Path | None
+    rows: tuple[LayerRow, ...]
+    input_shape: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        best = self.best
+        assert best.outcome is not None, "the best trial has its outcome"
+        assert best.configuration is not None, "the best trial has its configuration"
+        cost = best.outcome.cost
+        return {
+            "study": self.record.title,
+            "number": best.number,
+            "metric": self.record.objective,
+            "score": best.outcome.score,
+            "chosen_from": self.chosen_from,
+            "decisions": dict(best.decisions),
+            "architecture": best.configuration.architecture.to_dict(),
+            "key": best.configuration.architecture.key,
+            "parameters": cost.parameters,
+            "macs": cost.macs,
+            "num_layers": cost.num_layers,
+            "network": str(self.network) if self.network else None,
+            "retrained": [
+                {"study": r.title, **r.retest.to_dict(), "networks": [str(file) for file in r.networks]} for r in self.retrained
+            ],
+        }  # fmt: skip
+
+
+def best(
+    study: str | None = None, *, store: Path | None = None, storage: str | None = None, plugins: Sequence[str | Path] = ()
+) -> Standing:
+    """Return how the best architecture of a study's search stands; of the study that ran last for None.
+
+    Raises UserError where there is no such study, or its search has no finished trial.
+    """
+    place = store or default_store()
+    keep_cache_in(place)
+    url = storage or default_storage(place)
+    opened = Study.reopen(study.partition("/")[0] if study else None, url, plugins=plugins)
+    found, space = best_of(opened), opened.space
+    assert found.configuration is not None, "best_of returns trained ones"
+    context = context_of(space, found.configuration)
+    return Standing(
+        opened.record(),
+        found,
+        opened.search.count_told(),
+        tuple(_retrainings(opened, found, place / FOLDER)),
+        best_file(place / FOLDER, opened.search),
+        outline(found.configuration.architecture, space.registry, context),
+        context.input_shape,
+    )
+
+
+def _retrainings(study: Study, found: TrainingRecord, folder: Path) -> list[Retrained]:
+    """Return the study's retrainings of one architecture, in the order of their titles."""
+    about = next(about for about in studies_in(study.storage_url) if about["title"] == study.search.name)
+    retrained = []
+    for title in sorted(about["beside"]):
+        design = about["designs"].get(title, {})
+        if "seeds" not in design:
+            continue
+        one = study.measuring(Retraining.from_dict(design))
+        assert isinstance(one.design, Retraining), "as it was written"
+        if one.design.base == found.decisions:
+            record = one.record()
+            files = kept_files(folder, record, {"train": title})
+            retrained.append(Retrained(title, retest_of(record, one.design), tuple(sorted(files.values()))))
+    return retrained
