@@ -36,6 +36,8 @@ class StudyResult:
     report: Path
     tracking_uri: str
     sync: SyncReport
+    networks: tuple[Path, ...] = ()
+    """The networks that are kept of its trainings: of the search the best one, of what was measured those that were asked for."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def conclude(study: Study, *, store: Path, tracker: Tracker | None = None) -> St
     told = effects if study.is_measured else None
     sync = tracker.sync(tracked, effects=told, artifacts=files, finished=study.is_idle, note=f"The report: `{page}`")
     sync = _kept_too(study, tracked, sync, store)
-    return StudyResult(record, effects, page, tracker.uri, sync)
+    return StudyResult(record, effects, page, tracker.uri, sync, tuple(sorted(_files(study, tracked, store).values())))
 
 
 def _kept_too(study: Study, record: StudyRecord, sync: SyncReport, store: Path) -> SyncReport:

@@ -38,6 +38,7 @@ def search(
     mode: str | None = None,
     workers: int | None = None,
     new: bool = False,
+    keep: bool = False,
     watch: Watcher | None = None,
 ) -> StudyResult:
     """Search a space and, where it has a `measure:` section, measure its factor; go on where an earlier run stopped.
@@ -50,6 +51,7 @@ def search(
         mode: `smoke`, `standard` or `publication`: 3, 10 or 20 replicates instead of the `measure:` section's.
         workers: worker processes; one a core, or one a GPU where there are several, by default.
         new: start a study of its own even where one of the same space is there.
+        keep: keep the network of every measured training too, not only the best of the search. It changes no result.
         watch: is told every event while the study runs.
 
     Raises:
@@ -61,7 +63,7 @@ def search(
     keep_cache_in(store)
     loaded = _with_mode(_loaded(space, plugins), mode)
     study = Study.open(loaded, storage or default_storage(store), plugins=plugins, new=new)
-    return _train(study, ("search", "measure"), store=store, workers=workers, watch=watch)
+    return _train(study, ("search", "measure"), store=store, workers=workers, keep=keep, watch=watch)
 
 
 def measure(
@@ -76,6 +78,7 @@ def measure(
     mode: str | None = None,
     workers: int | None = None,
     new: bool = False,
+    keep: bool = False,
     watch: Watcher | None = None,
 ) -> StudyResult:
     """Measure a factor with balanced twins, without searching: the `measure:` section's, or what is asked for in its place.
@@ -93,6 +96,7 @@ def measure(
         mode: as for `search`.
         workers: as for `search`.
         new: as for `search`.
+        keep: as for `search`.
         watch: as for `search`.
 
     Raises:
@@ -116,7 +120,7 @@ def measure(
             raise UserError("measure: --of, --architecture and --new go with a space file; a study is measured at its own best one")
         study = Study.reopen(str(target) if target else None, url, plugins=plugins)
         options = options_in_study(study, asked)
-    return _train(study.aimed(options), ("measure",), store=store, workers=workers, watch=watch)
+    return _train(study.aimed(options), ("measure",), store=store, workers=workers, keep=keep, watch=watch)
 
 
 def ablate(
@@ -132,6 +136,7 @@ def ablate(
     storage: str | None = None,
     plugins: Sequence[str | Path] = (),
     workers: int | None = None,
+    keep: bool = False,
     watch: Watcher | None = None,
 ) -> StudyResult:
     """Change each decision of one architecture alone and measure what that does; go on where an earlier run stopped.
@@ -149,6 +154,7 @@ def ablate(
         storage: as for `search`.
         plugins: as for `search`.
         workers: as for `search`.
+        keep: as for `search`.
         watch: as for `search`.
 
     Raises:
@@ -179,7 +185,7 @@ def ablate(
             space.with_settings(settings or {}), best=best, references=space.with_settings(references or {}), only=only,
             replicates=replicates, smallest_effect=smallest_effect,
         )  # fmt: skip
-    return _train(study, ("ablate",), store=store, workers=workers, watch=watch)
+    return _train(study, ("ablate",), store=store, workers=workers, keep=keep, watch=watch)
 
 
 def train(
@@ -254,7 +260,11 @@ def _loaded(space: Space | str | Path, plugins: Sequence[str | Path]) -> Space:
     return space if isinstance(space, Space) else load_space(space, discover(plugins))
 
 
-def _train(study: Study, phases: Sequence[str], *, store: Path, workers: int | None, watch: Watcher | None) -> StudyResult:
+def _train(
+    study: Study, phases: Sequence[str], *, store: Path, workers: int | None, keep: bool, watch: Watcher | None
+) -> StudyResult:  # fmt: skip
+    if study.measured and keep != bool(study.measured.about.get("keep")):
+        study.measured.note(keep=keep)
     return conclude(study, store=store, tracker=_run(study, phases, store=store, workers=workers, watch=watch))
 
 

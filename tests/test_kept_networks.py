@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from mlflow.tracking import MlflowClient
 
 import nas
 from nas.building import cost_of
+from nas.concluding import conclude
 from nas.errors import UserError
 from nas.keeping import read_about
 from nas.registry import Registry
@@ -18,8 +20,10 @@ from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
 from nas.study.job import Job, run_job
 from nas.study.kept import best_file, keep_best_alone, network_file
-from nas.study.ledger import Ledger, Slot, open_storage
+from nas.study.ledger import Ledger, Slot, default_storage, open_storage
 from nas.study.materials import context_of, load_data, load_split
+from nas.study.study import Study
+from nas.study.worker import work
 from nas.training.checkpoint import Checkpoint
 from nas.values.outcome import Cost, Outcome
 
@@ -162,3 +166,36 @@ def test_of_a_search_the_best_completed_network_alone_is_kept(tmp_path: Path, di
     keep_best_alone(tmp_path, ledger)
     assert best_file(tmp_path, ledger) == network_file(tmp_path, "s", "2")
     assert sorted(file.name for file in (tmp_path / "s").iterdir()) == ["2.pt", "9.pt"]
+
+
+MEASURED = """\
+name: kept
+data: {mixture: {dimension: 4, count: 300}}
+architecture: {mlp: {widths: [8], depth: 1, shortcut: {choices: [none, identity]}}}
+train: {epochs: 3, batch_size: 32, optimizer: {sgd: {lr: 0.05}}}
+measure: {factor: architecture.mlp.shortcut, reference: none, levels: [identity], replicates: 1}
+"""
+
+
+def test_measured_networks_are_kept_where_that_is_asked_for_and_nothing_else_changes(registry: Registry, tmp_path: Path) -> None:
+    space = parse_space(MEASURED, "kept.yaml", registry)
+    study = Study.open(space, default_storage(tmp_path / "plain"))
+    assert study.measured is not None
+    study.measured.ensure(study.measure_slots())
+    work(study.storage_url, [study.measured.name], emit=lambda _event: None, networks=tmp_path / "plain" / "networks")
+    plain = conclude(study, store=tmp_path / "plain")
+    kept = nas.measure(space, store=tmp_path / "kept", workers=2, keep=True)
+    assert plain.networks == ()
+    assert kept.record.title == plain.record.title
+    assert [t.seed for t in kept.record.measured] == [t.seed for t in plain.record.measured]
+    assert len(kept.networks) == 2
+    about = {read_about(file).configuration: read_about(file) for file in kept.networks}
+    for training in kept.record.measured:
+        assert training.outcome is not None
+        assert training.configuration is not None
+        assert dict(about[training.configuration].figures)["test_r2"] == training.outcome.score
+    client = MlflowClient(tracking_uri=kept.tracking_uri)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "kept"]
+    runs = client.search_runs([experiment.experiment_id], "tags.`nas.phase` = 'measure'")
+    network = nas.load_network(runs[0].info.run_id, store=tmp_path / "kept")
+    assert network.about.configuration in about

@@ -11,6 +11,7 @@ from rich.console import Console
 from nas.cli.options import (
     data_options,
     json_option,
+    keep_option,
     mode_option,
     plugins_option,
     print_json,
@@ -41,13 +42,14 @@ if TYPE_CHECKING:
 @plugins_option
 @data_options
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
+@keep_option
 @json_option
 def command(
     study: str | None, data: str | None, data_options: dict[str, str],
     settings: dict[str, str], references: dict[str, str], only: tuple[str, ...],
     mode: str | None, replicates: int | None,
     smallest_effect: float | None, store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None,
-    as_json: bool,
+    keep: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Change each decision of one architecture alone, and measure what each change does.
 
@@ -71,7 +73,7 @@ def command(
             target = load_space(study, plugins=plugins, data=data, data_options=data_options)
         result = workflow.ablate(
             target, settings=settings, references=references, only=only, mode=mode, replicates=replicates, smallest_effect=smallest_effect,
-            store=store, storage=storage, plugins=plugins, workers=workers, watch=watch,
+            store=store, storage=storage, plugins=plugins, workers=workers, keep=keep, watch=watch,
         )  # fmt: skip
     if as_json:
         print_json(summary(result))

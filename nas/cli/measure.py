@@ -12,6 +12,7 @@ from nas.cli.options import (
     by_option,
     data_options,
     json_option,
+    keep_option,
     mode_option,
     plugins_option,
     print_json,
@@ -46,12 +47,13 @@ if TYPE_CHECKING:
 @data_options
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
 @click.option("--new", is_flag=True, help="Start a new study even where one of this space is there.")
+@keep_option
 @json_option
 def command(
     target: str | None, factor: str | None, reference: str | None, levels: tuple[str, ...], by: dict[str, str],
     settings: dict[str, str], of: str | None, architecture: str | None, mode: str | None, replicates: int | None,
     smallest_effect: float | None, data: str | None, data_options: dict[str, str],
-    store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, new: bool, as_json: bool,
+    store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, new: bool, keep: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure what a choice is worth with balanced twins, without searching.
 
@@ -82,7 +84,7 @@ def command(
             raise UserError("measure: --data and --data-option go with a space file; a study has its data already")
         result = workflow.measure(
             given, of=of, architecture=architecture, asked=asked, store=store, storage=storage, plugins=plugins, mode=mode,
-            workers=workers, new=new, watch=watch,
+            workers=workers, new=new, keep=keep, watch=watch,
         )  # fmt: skip
     if as_json:
         print_json(summary(result))

@@ -41,6 +41,12 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")(function)
 
 
+def keep_option(function: F) -> F:
+    """`--keep`."""
+    text = "Keep the network of every measured training, not only the best of the search."
+    return click.option("--keep", is_flag=True, help=text)(function)
+
+
 def mode_option(function: F) -> F:
     """`--mode smoke|standard|publication`."""
     text = "Replicates: smoke 3 (no verdict), standard 10, publication 20; by default as the file says."

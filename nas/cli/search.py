@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from nas.cli.options import data_options, json_option, mode_option, plugins_option, print_json, space_argument, storage_option, store_option
+from nas.cli.options import (
+    data_options,
+    json_option,
+    keep_option,
+    mode_option,
+    plugins_option,
+    print_json,
+    space_argument,
+    storage_option,
+    store_option,
+)
 from nas.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -26,11 +36,12 @@ if TYPE_CHECKING:
 @mode_option
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
 @click.option("--new", is_flag=True, help="Start a new study even where one of this space is there.")
+@keep_option
 @json_option
 def command(
     space: str, data: str | None, data_options: dict[str, str],
     store: Path | None, storage: str | None, plugins: tuple[str, ...], mode: str | None, workers: int | None, new: bool,
-    as_json: bool,
+    keep: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Search SPACE and, where it has a `measure:` section, measure its factor with balanced twins.
 
@@ -46,7 +57,9 @@ def command(
         from nas.api import load_space
 
         loaded = load_space(space, plugins=plugins, data=data, data_options=data_options)
-        result = workflow.search(loaded, store=store, storage=storage, plugins=plugins, mode=mode, workers=workers, new=new, watch=watch)
+        result = workflow.search(
+            loaded, store=store, storage=storage, plugins=plugins, mode=mode, workers=workers, new=new, keep=keep, watch=watch
+        )
     if as_json:
         print_json(summary(result))
         return
@@ -74,6 +87,7 @@ def summary(result: object) -> dict[str, object]:
         "replacements": record.replacements,
         "verdict": result.effects.sentence if result.effects else None,
         "report": str(result.report),
+        "networks": [str(file) for file in result.networks],
         "tracking_uri": result.tracking_uri,
         "replicates": [
             {"replicate": t.cell.replicate, "level": t.cell.level, "by": dict(t.cell.by), "seed": t.seed,
@@ -103,7 +117,7 @@ def show_result(result: object, console: Console) -> None:
     from nas.concluding import StudyResult
     from nas.report.ablation import remarks, text_table
     from nas.report.text import best_table, effects_table, verdict_text
-    from nas.report.words import Unit
+    from nas.report.words import Unit, plural
 
     assert isinstance(result, StudyResult)
     console.print()
@@ -130,4 +144,8 @@ def show_result(result: object, console: Console) -> None:
     if result.sync.error:
         console.print(f"MLflow: {result.sync.error} ({result.sync.pending} runs pending; `nas sync` writes them).")
     console.print(f"Report   {result.report}", soft_wrap=True)
+    if result.networks:
+        files = plural(len(result.networks), "network")
+        folders = ", ".join(dict.fromkeys(str(file.parent) for file in result.networks))
+        console.print(f"Kept     {files} in {folders}", soft_wrap=True, highlight=False)
     console.print(f"MLflow   {result.tracking_uri}   (open it with: nas ui)", soft_wrap=True)
