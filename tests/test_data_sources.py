@@ -226,6 +226,19 @@ def test_pictures_of_unequal_size_ask_for_size(registry: Registry, tmp_path: Pat
         load(registry, "folder", path="p", streaming=streaming)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_jpeg_that_is_damaged_in_the_middle_is_named_before_anything_is_trained(
+    registry: Registry, tmp_path: Path, streaming: bool
+) -> None:
+    root = folders(tmp_path / "p", size=(64, 64))
+    Image.effect_noise((64, 64), 80).convert("RGB").save(root / "cat" / "x.jpg")
+    whole = bytearray((root / "cat" / "x.jpg").read_bytes())
+    whole[len(whole) // 2 : len(whole) // 2 + 100] = b"\xff" * 100
+    (root / "cat" / "x.jpg").write_bytes(whole)
+    with pytest.raises(UserError, match=r"p/cat/x\.jpg: not a picture that can be decoded \(broken data stream"):
+        load(registry, "folder", path="p", streaming=streaming)
+
+
 def test_a_photo_held_upright_is_turned_as_its_camera_says(registry: Registry, tmp_path: Path) -> None:
     root = folders(tmp_path / "p")
     for file in root.glob("*/*.png"):

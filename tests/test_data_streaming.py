@@ -107,3 +107,13 @@ def test_a_picture_that_vanishes_while_it_is_streamed_is_named(pictures: Path, r
     (pictures / "dark" / "7.png").unlink()
     with pytest.raises(UserError, match=r"dark/7\.png: cannot be read"):
         streamed.source[torch.arange(80)]
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_a_picture_that_breaks_while_it_is_streamed_is_named_in_one_line(pictures: Path, registry: Registry, processes: int) -> None:
+    part = split(pictures, registry, streaming=True).train
+    (pictures / "dark" / "3.png").write_bytes(b"no picture")
+    (pictures / "dark" / "4.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"^\S+/dark/[34]\.png: not a picture that can be decoded .*; mend or remove it$"):
+        for _ in loader(part, torch.arange(len(part)).split(8), processes=processes):
+            pass

@@ -278,7 +278,7 @@ def test_a_failed_seed_and_a_score_above_fresh_seeds_are_said() -> None:
     found = Retest(
         Origin("trial 7, the best of 30 in s", "val_accuracy", 0.97, chosen_from=30, epochs=10),
         epochs=10,
-        test=Figure("test_accuracy", (0.9, 0.94), 0.92, 0.028, Interval(0.66, 1.18)),
+        test=Figure("test_accuracy", (0.9, 0.94), 0.92, 0.028, Interval(0.66, 1.18, 0.95)),
         again=Figure.of("val_accuracy", [0.94, 0.96]),
         failures=1,
         missing=1,
@@ -287,7 +287,7 @@ def test_a_failed_seed_and_a_score_above_fresh_seeds_are_said() -> None:
     assert "The score before, the best of 30 trials, is 2.0 points above the mean of fresh seeds." in told
     assert "1 training of 2 failed" in told
     assert "1 seed without an outcome yet" in told
-    assert sentence(found).startswith("Test_accuracy 92.0% [66.0, 118.0] over 2 fresh seeds")
+    assert sentence(found).startswith("Over 2 fresh seeds, test_accuracy is 92.0% [66.0, 118.0]; the score before")
     assert max(map(len, told.splitlines())) <= 100
 
 

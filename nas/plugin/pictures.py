@@ -128,7 +128,10 @@ class Pictures:
         return pixels.permute(2, 0, 1)
 
     def check(self, row: int, encoded: bytes) -> None:
-        """Look at one picture without decoding all of it. Raises UserError, naming it, where its kind or size is wrong."""
+        """Look at one picture without keeping its pixels. Raises UserError, naming it, where it is damaged or has another size.
+
+        A JPEG has no check sums: its data are read through, at an eighth of its size, which takes three fifths of the time.
+        """
         from PIL import Image
 
         try:
@@ -136,8 +139,11 @@ class Pictures:
             image = Image.open(io.BytesIO(encoded))
             turned = image.getexif().get(0x0112, 1) >= 5  # its orientation swaps width and height
             size = image.size[::-1] if turned else image.size
-            if image.format == "JPEG" and b"\xff\xd9" not in encoded[-64:]:
-                raise OSError("image file is truncated")
+            if image.format == "JPEG":
+                if b"\xff\xd9" not in encoded[-64:]:
+                    raise OSError("image file is truncated")
+                image.draft("L", (1, 1))
+                image.load()
         except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError) as error:
             raise self._damaged(row, error) from error
         if not self.resized:

@@ -23,10 +23,9 @@ def sentence(found: Retest) -> str:
     """Say what came of it in one sentence."""
     if found.test is None:
         return "No seed has been trained yet."
-    told = f"{found.test.metric} {_told(found.test)} over {plural(len(found.test.values), 'fresh seed')}"
-    if gap := _gap(found):
-        told += f"; {gap}"
-    return f"{told[:1].upper()}{told[1:]}."
+    gap = _gap(found)
+    told = f"Over {plural(len(found.test.values), 'fresh seed')}, {found.test.metric} is {_told(found.test)}"
+    return f"{told}; {gap}." if gap else f"{told}."
 
 
 def _rows(found: Retest) -> Iterator[tuple[str, str, str, str]]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from nas.errors import UserError
 from nas.plugin import Pictures
 from nas.training.data import Batch, Part
 
@@ -40,7 +41,17 @@ class _Decoded(Dataset[Batch]):
         self.source, self.rows = part.source, part.rows.cpu()
 
     def __getitems__(self, index: Tensor) -> Batch:
-        return index, self.source[self.rows[index]]
+        try:
+            return index, self.source[self.rows[index]]
+        except UserError as error:
+            raise UnreadableError(str(error)) from None
+
+
+class UnreadableError(UserError):
+    """A picture that cannot be read any more. What a decoding process raises, torch hands on with that process's traceback."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
 def _as_it_is(batch: Sequence[Tensor]) -> Sequence[Tensor]:
