@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from nas.report.figures import write_figures
 from nas.report.page import write_report
 from nas.study.importances import exploratory_importances
 from nas.study.kept import FOLDER, kept_files
+from nas.study.scoring import score_best
 from nas.study.study import Study
 from nas.tracking.networks import keep_networks
 from nas.tracking.place import store_uri
@@ -63,12 +65,20 @@ def conclude_training(study: Study, *, store: Path, tracker: Tracker | None = No
     """Read what a retraining came to, and bring MLflow up to the ledger, its networks with it."""
     assert isinstance(study.design, Retraining), "its title says so"
     tracker, record = tracker or Tracker(store_uri(store), store / "artifacts"), study.record()
-    found, files = retest_of(record, study.design), _files(study, record, store)
+    found, files = retest_of(record, study.design, kept=_kept_score(study, store)), _files(study, record, store)
     note = "\n".join(("```", *retest.lines(found), "```"))
     sync = _kept_too(study, record, tracker.sync(record, finished=study.is_idle, note=note), store)
     numbers = {identity(t): t.cell.replicate for t in record.measured if t.cell}
     networks = tuple(sorted((numbers[key], file) for key, file in files.items()))
     return TrainResult(record, found, networks, tracker.uri, sync)
+
+
+def _kept_score(study: Study, store: Path) -> Mapping[str, float]:
+    """Return what the search's best network scores on the test split, where it is that of the architecture that was retrained."""
+    design, best = study.design, study.with_search().best(1)
+    if not isinstance(design, Retraining) or not design.origin.chosen_from or not best:
+        return {}
+    return score_best(study, store / FOLDER) if dict(best[0].decisions) == dict(design.base) else {}
 
 
 def conclude(study: Study, *, store: Path, tracker: Tracker | None = None) -> StudyResult:

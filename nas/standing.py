@@ -15,6 +15,7 @@ from nas.study.kept import FOLDER, best_file, kept_files
 from nas.study.known import studies_in
 from nas.study.ledger import default_storage
 from nas.study.materials import context_of
+from nas.study.scoring import known_score
 from nas.study.study import Study
 from nas.values.outline import LayerRow
 from nas.values.records import StudyRecord, TrainingRecord
@@ -101,8 +102,8 @@ def _retrainings(study: Study, found: TrainingRecord, folder: Path) -> list[Retr
             continue
         one = study.measuring(Retraining.from_dict(design))
         assert isinstance(one.design, Retraining), "as it was written"
-        if one.design.base == found.decisions:
+        if dict(one.design.base) == dict(found.decisions):
             record = one.record()
             files = kept_files(folder, record, {"train": title})
-            retrained.append(Retrained(title, retest_of(record, one.design), tuple(sorted(files.values()))))
+            retrained.append(Retrained(title, retest_of(record, one.design, kept=known_score(study)), tuple(sorted(files.values()))))
     return retrained

@@ -36,7 +36,7 @@ from nas.space import parse_space
 from nas.space.written_out import written_out
 from nas.study.job import Job, run_job
 from nas.study.ledger import default_storage
-from nas.study.materials import context_of
+from nas.study.materials import context_of, load_split
 from nas.study.origins import study_to_train
 from nas.study.study import Study
 from nas.study.worker import work
@@ -174,6 +174,24 @@ def test_the_score_before_stands_beside_what_fresh_seeds_give(
     assert test["values"] == [t["metrics"]["test_r2"] for t in found["trainings"]]
     assert again["values"] == [t["metrics"]["val_r2"] for t in found["trainings"]]
     assert test["interval"]["low"] < test["mean"] < test["interval"]["high"]
+
+
+def test_the_searchs_own_network_is_scored_once_on_the_test_split(
+    searched: StudyResult, killed_and_resumed: tuple[list[int], dict[str, Any]], url: str
+) -> None:
+    title, found = searched.record.title, killed_and_resumed[1]
+    study = Study.reopen(title, url)
+    network = nas.load_network(title)
+    about = network.about
+    split = load_split(about.configuration.data, discover(), about.split_seed, about.configuration.task)
+    with torch.no_grad():
+        answers = network.network(split.test.inputs)
+    r2 = 1 - (answers - split.test.targets).square().sum() / (split.test.targets - split.test.targets.mean(0)).square().sum()
+    assert found["kept"] == pytest.approx(float(r2), abs=1e-5)
+    study.search.note(test_of_best={"number": study.search.best_number(), "figures": {"test_r2": 0.125}})
+    again = nas.train(title, seeds=2)
+    assert again.retest.kept == 0.125, "what the ledger has is not measured again"
+    study.search.note(test_of_best={"number": study.search.best_number(), "figures": {"test_r2": found["kept"]}})
 
 
 def test_each_seed_has_its_network_in_the_store_and_with_its_run(

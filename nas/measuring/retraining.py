@@ -122,7 +122,8 @@ class Figure:
 class Retest:
     """What a retraining came to: `test`, and `again` in the metric that the architecture was chosen by, both over fresh seeds.
 
-    A failed training counts in both at its failure score. `missing` are seeds without an outcome yet.
+    A failed training counts in both at its failure score. `missing` are seeds without an outcome yet. `kept` is what the search's
+    own network scored on the test part, in the metric of `test`; None where it was not scored.
     """
 
     origin: Origin
@@ -132,14 +133,15 @@ class Retest:
     failures: int
     missing: int
     seeds: tuple[int, ...] = ()
+    kept: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
         return asdict(self)
 
 
-def retest_of(record: StudyRecord, design: Retraining) -> Retest:
-    """Read a retraining's outcomes."""
+def retest_of(record: StudyRecord, design: Retraining, *, kept: Mapping[str, float] | None = None) -> Retest:
+    """Read a retraining's outcomes; `kept` are the test figures of the network that the architecture was chosen with."""
     told = sorted(
         (t for t in record.measured if t.cell and t.outcome and t.state in ("complete", "failed")),
         key=lambda t: t.cell.replicate if t.cell else 0,
@@ -157,4 +159,5 @@ def retest_of(record: StudyRecord, design: Retraining) -> Retest:
         failures=sum(t.state == "failed" for t in told),
         missing=record.planned_measured - len(told),
         seeds=tuple(t.seed for t in told),
+        kept=(kept or {}).get(design.metric) if design.origin.chosen_from else None,
     )
