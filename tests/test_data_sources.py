@@ -233,7 +233,7 @@ def test_a_jpeg_that_is_damaged_in_the_middle_is_named_before_anything_is_traine
     root = folders(tmp_path / "p", size=(64, 64))
     Image.effect_noise((64, 64), 80).convert("RGB").save(root / "cat" / "x.jpg")
     whole = bytearray((root / "cat" / "x.jpg").read_bytes())
-    whole[len(whole) // 2 : len(whole) // 2 + 100] = b"\xff" * 100
+    whole[len(whole) // 2 : len(whole) // 2 + 4] = b"\xff\xc0\x00\x11"  # a second header, in the middle of the pixels
     (root / "cat" / "x.jpg").write_bytes(whole)
     with pytest.raises(UserError, match=r"p/cat/x\.jpg: not a picture that can be decoded \(broken data stream"):
         load(registry, "folder", path="p", streaming=streaming)

@@ -11,6 +11,7 @@ from typing import Any
 from nas.errors import SpaceError, UserError
 from nas.measuring.ablation import Ablation
 from nas.measuring.design import Twins
+from nas.measuring.retraining import Retraining
 from nas.sampling import recognise
 from nas.space import Asked, MeasureOptions, Space, Template, asked_measure
 from nas.study.study import Study
@@ -37,6 +38,8 @@ def options_in_study(study: Study, asked: Asked) -> MeasureOptions:
     """
     if isinstance(study.design, Ablation):
         raise UserError(f"{study.title} is an ablation; go on with it by `nas ablate {study.title}`")
+    if isinstance(study.design, Retraining):
+        raise UserError(f"{study.title} is a retraining; give the study {study.search.name} to measure at its best")
     if not study.is_beside or not isinstance(study.design, Twins):
         return options_in_space(study.space, asked, dict(best_of(study).decisions))
     if asked.anything:
