@@ -16,8 +16,8 @@ from nas.sampling import Sample, first_choice, fixing, refuse_unused, sample
 from nas.space import Space
 from nas.space import load_space_with as load
 from nas.study.kept import FOLDER, best_file
-from nas.study.ledger import default_storage
 from nas.study.materials import context_of
+from nas.study.storage import default_storage
 from nas.study.study import Study
 from nas.tracking.networks import fetch_network, is_run
 from nas.tracking.place import store_uri

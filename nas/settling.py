@@ -18,8 +18,9 @@ from nas.measuring.readings import cells_of, layers_at, table_of
 from nas.paths import default_store
 from nas.registry import Registry, discover
 from nas.study.crew import Crew, default_workers
-from nas.study.ledger import default_storage, open_storage
+from nas.study.driving import drive
 from nas.study.sharing import SHARED, Library, take_over
+from nas.study.storage import default_storage, open_storage
 from nas.study.study import Study
 from nas.tracking.place import store_uri
 from nas.tracking.tracker import Tracker
@@ -83,7 +84,7 @@ def settle(
             study = Study.open(space, url, plugins=plugins)
             take_over(study, library)
             watcher = watch(claim)
-            for event in study.run(phases=("measure",), workers=workers, crew=crew):
+            for event in drive(study, phases=("measure",), workers=workers, crew=crew):
                 if watcher:
                     watcher(event, study)
             record = study.record()

@@ -13,9 +13,9 @@ from nas.paths import default_store, keep_cache_in
 from nas.study.aiming import best_of
 from nas.study.kept import FOLDER, best_file, kept_files
 from nas.study.known import studies_in
-from nas.study.ledger import default_storage
 from nas.study.materials import context_of
 from nas.study.scoring import known_score
+from nas.study.storage import default_storage
 from nas.study.study import Study
 from nas.values.outline import LayerRow
 from nas.values.records import StudyRecord, TrainingRecord

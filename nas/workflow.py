@@ -14,11 +14,12 @@ from nas.measuring.ablation import Ablation
 from nas.paths import default_store, keep_cache_in
 from nas.registry import discover
 from nas.space import Asked, Space, load_space
-from nas.study.aiming import base_of, options_in_space, options_in_study
+from nas.study.aiming import ablation_of, base_of, options_in_space, options_in_study
+from nas.study.driving import drive
 from nas.study.kept import FOLDER
-from nas.study.ledger import default_storage
 from nas.study.origins import is_network, study_to_train
 from nas.study.outlook import outlook
+from nas.study.storage import default_storage
 from nas.study.study import Study
 from nas.tracking.place import store_uri
 from nas.tracking.tracker import Tracker
@@ -181,8 +182,8 @@ def ablate(
         ))  # fmt: skip
     else:
         space = study.space
-        study = study.ablation(
-            space.with_settings(settings or {}), best=best, references=space.with_settings(references or {}), only=only,
+        study = ablation_of(
+            study, space.with_settings(settings or {}), best=best, references=space.with_settings(references or {}), only=only,
             replicates=replicates, smallest_effect=smallest_effect,
         )  # fmt: skip
     return _train(study, ("ablate",), store=store, workers=workers, keep=keep, watch=watch)
@@ -274,7 +275,7 @@ def _run(study: Study, phases: Sequence[str], *, store: Path, workers: int | Non
     if watch and (planned := outlook(study, workers=workers)):
         watch({"event": "outlook", "lines": tuple(planned.lines())}, study)
     with _Recorder(tracker, study):
-        for event in study.run(phases=phases, workers=workers, networks=store / FOLDER):
+        for event in drive(study, phases=phases, workers=workers, networks=store / FOLDER):
             if watch:
                 watch(event, study)
     return tracker

@@ -2,15 +2,13 @@
 
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import clean_environment
+from in_process import nas_here
 from mlflow.tracking import MlflowClient
 
 from nas.errors import UserError
@@ -21,7 +19,7 @@ from nas.measuring.table import read_results
 from nas.registry import Registry, discover
 from nas.sampling import first_choice, fixing, sample
 from nas.space import Space, load_space, parse_space
-from nas.study.ledger import default_storage
+from nas.study.storage import default_storage
 from nas.study.study import Study
 from nas.values.architecture import Configuration
 from nas.values.outcome import Cost
@@ -146,8 +144,7 @@ def test_matching_adds_trainings_to_a_design_and_changes_none(space: Space, tmp_
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("capacity")
     (folder / "capacity.yaml").write_text(SPACE.replace("reference: none", "reference: none\n  levels: [projection]"))
-    command = [sys.executable, "-m", "nas", "measure", "capacity.yaml", "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, env=clean_environment(), check=False)
+    done = nas_here(folder, "measure", "capacity.yaml", "--json")
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     return folder, document
@@ -177,11 +174,11 @@ def test_a_contrast_can_be_computed_again_from_the_raw_replicates(finished: tupl
     assert json.loads(json.dumps(again.overall[0].__dict__ | {"interval": None})) == contrast["effects"]["overall"][0] | {"interval": None}
 
 
-def test_page_terminal_and_mlflow_name_each_contrast(finished: tuple[Path, Any], nas_command: Callable[..., Any]) -> None:
+def test_page_terminal_and_mlflow_name_each_contrast(finished: tuple[Path, Any]) -> None:
     folder, document = finished
     page = Path(document["report"]).read_text()
     assert 'id="capacity"' in page
-    shown = nas_command("report", document["study"], cwd=folder).stdout
+    shown = nas_here(folder, "report", document["study"]).stdout
     table = shown[shown.index("against none of equal cost") :]
     assert [line.split()[0] for line in table.splitlines()[2:5]] == ["total", "parameter-matched", "MAC-matched"]
     assert all(len(line) <= 80 for line in table.splitlines()[:5])

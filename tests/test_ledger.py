@@ -13,9 +13,11 @@ from optuna.trial import TrialState
 from nas.errors import StudyError
 from nas.sampling import first_choice, sample
 from nas.space import Space
-from nas.study.ledger import MAX_ATTEMPTS, Ledger, Slot, open_storage, suggest
+from nas.study.ledger import Ledger, Slot
+from nas.study.storage import open_storage
+from nas.study.trials import suggest
 from nas.values.outcome import Cost, Outcome
-from nas.values.records import Cell
+from nas.values.records import MAX_ATTEMPTS, Cell
 
 
 def outcome(score: float = 0.5, status: str = "complete") -> Outcome:

@@ -2,12 +2,11 @@
 
 import csv
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import nas_here
 
 from nas.errors import SpaceError, UserError
 from nas.measuring.design import Twins, options_from, plan_replicate
@@ -16,7 +15,6 @@ from nas.sampling import first_choice, fixing, keyed_draw, recognise, sample
 from nas.space import Asked, MeasureOptions, Space, asked_measure, parse_space
 from nas.study.aiming import base_from_file, options_in_space
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
 STAGED, LR = "architecture.staged", "train.optimizer.sgd.lr"
 DEPTH, SHORTCUT, WIDTHS, BLOCK = f"{STAGED}.depth", f"{STAGED}.shortcut", f"{STAGED}.widths", f"{STAGED}.block"
 BIAS, LAYERS = f"{SHORTCUT}.gated.bias", f"{BLOCK}.basic.layers"
@@ -29,7 +27,7 @@ architecture:
     block: {choices: [{basic: {layers: {choices: [1, 2]}}}, bottleneck]}
     shortcut: {choices: [none, identity, projection, {gated: {bias: {choices: [-1, -3]}}}]}
 train:
-  epochs: 3
+  epochs: 2
   batch_size: 32
   optimizer: {sgd: {lr: {float: [0.05, 0.2], log: true}}}
 search: {trials: 2, workers: 2}
@@ -177,18 +175,19 @@ def test_a_file_that_holds_no_architecture_is_named(tiny: Space, tmp_path: Path)
         base_from_file(tiny, tmp_path / "none.json")
 
 
-def measured(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def measured(folder: Path, *arguments: str) -> dict[str, Any]:
+    done = nas_here(folder, *arguments, "--json")
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     return document
 
 
-def test_a_study_is_measured_at_its_best_architecture_and_the_same_from_its_space(tmp_path: Path, nas_command: Command) -> None:
-    (tmp_path / "tiny.yaml").write_text(TEXT[: TEXT.index("measure:")])
-    searched = measured(nas_command("search", "tiny.yaml", "--json", timeout=600))
+def test_a_study_is_measured_at_its_best_architecture_and_the_same_from_its_space(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TEXT[: TEXT.index("measure:")].replace("int: [1, 5]", "int: [1, 2]"))
+    searched = measured(tmp_path, "search", "tiny.yaml")
     best = searched["best"][0]["decisions"]
-    asked = ("--factor", LR, "--reference", "0.05", "--levels", "0.1,0.2", "--replicates", "1", "--json")
-    found = measured(nas_command("measure", searched["study"], *asked, timeout=600))
+    asked = ("--factor", LR, "--reference", "0.05", "--levels", "0.1,0.2", "--replicates", "1")
+    found = measured(tmp_path, "measure", searched["study"], *asked)
     assert found["study"].startswith(f"{searched['study']}/measure-")
     assert found["measured_trainings"] == 3
     assert {row["level"] for row in found["replicates"]} == {0.05, 0.1, 0.2}
@@ -201,22 +200,22 @@ def test_a_study_is_measured_at_its_best_architecture_and_the_same_from_its_spac
     rows = list(csv.DictReader((Path(found["report"]).parent / "replicates.csv").open()))
     assert len(rows) == 3
 
-    again = measured(nas_command("measure", "tiny.yaml", "--of", searched["study"], *asked, timeout=600))
+    again = measured(tmp_path, "measure", "tiny.yaml", "--of", searched["study"], *asked)
     assert (again["study"], again["replicates"]) == (found["study"], found["replicates"])
-    on = measured(nas_command("measure", found["study"], "--json", timeout=600))
+    on = measured(tmp_path, "measure", found["study"])
     assert on["replicates"] == found["replicates"]
-    first = measured(nas_command("report", searched["study"], "--json"))
+    first = measured(tmp_path, "report", searched["study"])
     assert (first["told_trials"], first["measured_trainings"]) == (2, 0)
-    refused = nas_command("measure", found["study"], "--factor", DEPTH)
+    refused = nas_here(tmp_path, "measure", found["study"], "--factor", DEPTH)
     assert (refused.returncode, "is decided already" in refused.stderr) == (2, True)
 
 
-def test_an_architecture_file_holds_the_architecture_and_leaves_the_recipe_to_be_drawn(tmp_path: Path, nas_command: Command) -> None:
+def test_an_architecture_file_holds_the_architecture_and_leaves_the_recipe_to_be_drawn(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TEXT)
-    shown = nas_command("show", "tiny.yaml", "--set", f"{DEPTH}=2", "--set", f"{WIDTHS}=8-16", "--json")
+    shown = nas_here(tmp_path, "show", "tiny.yaml", "--set", f"{DEPTH}=2", "--set", f"{WIDTHS}=8-16", "--json")
     (tmp_path / "net.json").write_text(shown.stdout)
     asked = ("--architecture", "net.json", "--set", f"{DEPTH}=1", "--replicates", "1")
-    found = measured(nas_command("measure", "tiny.yaml", *asked, "--json", timeout=600))
+    found = measured(tmp_path, "measure", "tiny.yaml", *asked)
     note = next(line for line in found["effects"]["notes"] if line.startswith("Every replicate has"))
     assert note == "Every replicate has widths 8-16, depth 1, block basic and layers 1; lr is drawn anew for each."
     assert found["measured_trainings"] == 2

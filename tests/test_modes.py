@@ -11,8 +11,8 @@ import pytest
 
 from nas.errors import UserError
 from nas.space import Space
-from nas.study.ledger import default_storage
 from nas.study.outlook import Outlook
+from nas.study.storage import default_storage
 from nas.study.study import Study
 from nas.workflow import search
 

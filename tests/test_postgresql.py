@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import clean_environment
 
-from nas.study.ledger import Ledger, Slot, open_storage
+from nas.study.ledger import Ledger, Slot
+from nas.study.storage import open_storage
 
 BINARIES = [
     folder

@@ -2,21 +2,20 @@
 
 import csv
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from in_process import nas_here
 
 from nas.errors import StudyError
 from nas.registry import Registry
 from nas.space import Space, parse_space
-from nas.study.ledger import Ledger, Slot, open_storage
+from nas.study.ledger import Ledger, Slot
 from nas.study.run import refuse_hopeless
+from nas.study.storage import open_storage
 from nas.values.records import Cell, TrainingRecord, lost_cells, owed_replicates
 from nas.values.seeds import derive
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
 DEPTH = "architecture.staged.depth"
 PLAIN_AT_2 = 2822
 """The parameters of the network without shortcuts at depth 2; with projections it has more, at depth 1 less."""
@@ -25,7 +24,7 @@ SPACE = """\
 name: lossy
 architecture: {staged: {widths: [4, 8], depth: {int: [1, 2]}, shortcut: {choices: [none, projection]}}}
 train: {epochs: 1, batch_size: 256, optimizer: fragile}
-search: {trials: 1, workers: 2}
+search: {trials: 1, workers: 1}
 measure: {factor: architecture.staged.shortcut, reference: none, replicates: 2, by: {architecture.staged.depth: [1, 2]}}
 """
 
@@ -65,9 +64,9 @@ def write(folder: Path, registry: Registry, *, how: str, more_than: int, space: 
     (folder / "plugins" / "fragile.py").write_text(PLUGIN.format(seed=seed, more_than=more_than, loss=LOSSES[how]))
 
 
-def test_a_pair_lost_for_good_leaves_its_depth_and_a_replacement_is_drawn(tmp_path: Path, registry: Registry, nas_command: Command) -> None:
+def test_a_pair_lost_for_good_leaves_its_depth_and_a_replacement_is_drawn(tmp_path: Path, registry: Registry) -> None:
     write(tmp_path, registry, how="memory", more_than=PLAIN_AT_2)
-    done = nas_command("measure", "lossy.yaml", "--json", timeout=600)
+    done = nas_here(tmp_path, "measure", "lossy.yaml", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["lost"] == [{"replicate": 1, "level": "projection", "by": {DEPTH: 2}}]
@@ -89,11 +88,9 @@ def test_a_pair_lost_for_good_leaves_its_depth_and_a_replacement_is_drawn(tmp_pa
     assert {row["replicate"] for row in rows} == {"0", "1", "2"}
 
 
-def test_a_training_that_kills_its_worker_every_time_is_lost_and_not_tried_for_ever(
-    tmp_path: Path, registry: Registry, nas_command: Command
-) -> None:
+def test_a_training_that_kills_its_worker_every_time_is_lost_and_not_tried_for_ever(tmp_path: Path, registry: Registry) -> None:
     write(tmp_path, registry, how="killed", more_than=PLAIN_AT_2, space=AT_2)
-    done = nas_command("measure", "lossy.yaml", "--json", timeout=600)
+    done = nas_here(tmp_path, "measure", "lossy.yaml", "--json", own_workers=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["lost"], found["replacements"]) == ([{"replicate": 1, "level": "projection", "by": {}}], [2])

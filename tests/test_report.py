@@ -19,6 +19,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from nas.measuring.of_record import effects_of
 from nas.report import best_table, draw_architecture, effects_table, verdict_text, write_figures, write_report
 from nas.report.diagram import collapse
 from nas.report.page import render
@@ -27,6 +28,7 @@ from nas.report.scene import Scene, by_replicate, layout, trend
 from nas.report.svg import Axis, Plot, nice_axis
 from nas.report.tables import accounts, exploratory_table
 from nas.report.timeline import timeline
+from nas.report.unfolding import Unfolding
 from nas.report.words import POINTS, Unit, count_text, duration_text, p_text, short_names
 from nas.values.architecture import Architecture, Configuration, PluginNode
 from nas.values.domains import Scalar
@@ -536,10 +538,97 @@ def test_figures_for_a_paper_are_png_and_svg_and_the_same_every_time(tmp_path: P
     record, effects = fake_record(), fake_effects(fake_record())
     paths = write_figures(record, effects, tmp_path / "first")
     again = write_figures(record, effects, tmp_path / "second")
-    assert [p.name for p in paths] == ["effect_by_depth.png", "effect_by_depth.svg", "forest.png", "forest.svg"]
+    names = ["effect", "forest", "curves"]
+    assert [p.name for p in paths] == [f"{name}.{suffix}" for name in names for suffix in ("png", "svg")]
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in paths[::2])
     assert all(ET.parse(p).getroot().tag.endswith("svg") for p in paths[1::2])
     assert [p.read_bytes() for p in paths] == [p.read_bytes() for p in again]
+
+
+def test_the_difference_while_training_is_the_mean_over_replicates_with_a_t_band() -> None:
+    record = fake_record()
+    scene = Scene.of(record, fake_effects(record), {})
+    found = Unfolding.of(scene)
+    assert found is not None
+    assert (found.name, found.last_epoch) == ("val_accuracy", 12)
+    twins = [p for p in scene.pairs if (p.level, p.at) == ("identity", (3,))]
+    values = [p.arm.outcome.curves["val_accuracy"][6] - p.reference.outcome.curves["val_accuracy"][6] for p in twins]  # type: ignore[union-attr]
+    moment = found.moments("identity", (3,), most=100)[6]
+    band = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (moment.epoch, moment.n) == (7, 10)
+    assert (moment.mean, moment.low, moment.high) == pytest.approx((fmean(values), band.low, band.high))
+    section = measured_page().sections["unfolding"]
+    assert "pointwise 95% t interval of the mean over replicates; it describes, and no verdict rests on it" in section
+    tip = f"identity, epoch 7\nmean {POINTS.signed(moment.mean)} points, {POINTS.signed(moment.low)} to {POINTS.signed(moment.high)}"
+    assert f"{tip}\n10 replicates" in measured_page().tips()
+
+
+def test_two_replicates_have_a_mean_difference_and_no_band() -> None:
+    record = fake_record(trials=10, replicates=2)
+    found = Unfolding.of(Scene.of(record, fake_effects(record), {}))
+    assert found is not None
+    assert {(m.low, m.high) for m in found.moments("identity", (3,), most=100)} == {(None, None)}
+    assert "fewer than 3 replicates there is no band" in Page(render(record, effects=fake_effects(record))).sections["unfolding"]
+
+
+def test_epochs_that_were_not_finite_leave_the_mean_to_the_other_replicates() -> None:
+    record = fake_record()
+    lost = next(t for t in record.measured if t.cell and (t.cell.replicate, t.cell.level, t.cell.by[0][1]) == (3, "identity", 3))
+    assert lost.outcome is not None
+    curve = lost.outcome.curves["val_accuracy"]
+    curves = {"val_accuracy": (*curve[:4], *[math.nan] * 8)}
+    measured = tuple(replace(t, outcome=replace(lost.outcome, curves=curves)) if t is lost else t for t in record.measured)
+    found = Unfolding.of(Scene.of(replace(record, measured=measured), fake_effects(record), {}))
+    assert found is not None
+    assert [m.n for m in found.moments("identity", (3,), most=100)] == [10] * 4 + [9] * 8
+
+
+def test_the_correlation_between_arms_stands_beside_the_verdicts() -> None:
+    section = measured_page().sections["table"]
+    assert "Correlation: between an arm and the reference over replicates" in section
+    assert section.count("+0.62") == len(ARMS) * len(DEPTHS)
+
+
+@cache
+def measured_by_two() -> tuple[StudyRecord, Effects]:
+    """The made-up twins told apart by a width as well, estimated for real: two cells of equal depth."""
+    width, record = f"{NETWORK}.widths", fake_record()
+    assert record.plan is not None
+
+    def moved(training: TrainingRecord) -> TrainingRecord:
+        assert training.cell is not None
+        depth = training.cell.by[0][1]
+        wide = "16-32-64" if training.cell.replicate % 2 else "8-16-32"
+        return replace(
+            training, cell=replace(training.cell, replicate=(training.cell.replicate + 1) // 2, by=((DEPTH, depth), (width, wide)))
+        )
+
+    plan = replace(record.plan, by=((DEPTH, DEPTHS), (width, ("8-16-32", "16-32-64"))), replicates=5)
+    made = replace(record, measured=tuple(map(moved, record.measured)), plan=plan)
+    effects = effects_of(made)
+    assert effects is not None
+    return made, effects
+
+
+def test_cells_of_two_decisions_are_drawn_named_and_tabled_one_by_one(tmp_path: Path) -> None:
+    record, effects = measured_by_two()
+    assert (len(effects.at), effects.slopes) == (6, ())
+    page = Page(render(record, effects=effects))
+    assert page.mismatched == []
+    assert page.open == []
+    for name in ("depth 1 · widths 8-16-32", "depth 9 · widths 16-32-64"):
+        assert any(name in tip for tip in page.tips())
+        assert name in page.sections["table"]
+        assert name in page.sections["replicates"]
+        assert name in page.sections["unfolding"]
+    assert "Effect by depth × widths" in page.sections["depth"]
+    assert "mean over depth × widths" in page.sections["replicates"]
+    lines = printed(effects_table(effects)).splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert sum("identity" in line for line in lines) == 6
+    files = [p for p in write_figures(record, effects, tmp_path) if p.suffix == ".svg"]
+    assert [p.stem for p in files] == ["effect", "forest", "curves"]
+    assert all(ET.parse(p).getroot().tag.endswith("svg") for p in files)
 
 
 def test_no_effect_no_figure(tmp_path: Path) -> None:

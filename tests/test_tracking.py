@@ -100,7 +100,7 @@ def effects_of(**changes: Any) -> Effects:
         return Estimate(estimand, "identity", at, 10, mean, 0.01, around, 0.01, 0.01, 0.02, "helps materially")
 
     def cell(level: str, at: Any) -> CellSummary:
-        facts = (0.91, 0.01, 1, 0, 0.92, None, None, None, None, None, None, None, None)
+        facts = (0.91, 0.01, 1, 0, 0.92, 0.75, None, None, None, None, None, 2752.0, 0.0)
         return CellSummary(level, at, 10, *facts)
 
     places = ((1,), (9,))
@@ -346,6 +346,24 @@ def test_the_step_of_an_effect_tells_the_cells_apart() -> None:
     assert step_axis(effects_of(num_layers=(None, None), at=((0.1,), (0.5,))))[1] == (0, 1)
 
 
+def test_cells_of_two_decisions_have_a_column_each_and_steps_of_their_own(store: Path, tracker: Tracker) -> None:
+    places = (("narrow", 1), ("narrow", 9), ("wide", 1), ("wide", 9))
+    width, some = "architecture.staged.widths", effects_of()
+    cells = [dataclasses.replace(some.cells[0], level=level, at=at) for level in ("none", "identity") for at in places]
+    at_each = [dataclasses.replace(some.at_each[0], at=at, mean=0.01 * i) for i, at in enumerate(places)]
+    layers = (8, 56, 8, 56)
+    effects = effects_of(
+        by=(width, DEPTH), at=places, num_layers=layers, slope_axis="", slopes=(), cells=tuple(cells), at_each=tuple(at_each)
+    )
+    tracker.sync(study("two-by", twins=[measured(1, 0, "none", 1)]), effects=effects)
+    parent, _ = runs_of(store, "two-by")
+    assert history(store, parent, "effect/identity") == [(0, 0.0), (1, 1.0), (2, 2.0), (3, 3.0)]
+    assert parent.data.tags["nas.effect_step"] == "cell: 0 narrow × 1, 1 narrow × 9, 2 wide × 1, 3 wide × 9"
+    note = parent.data.tags["mlflow.note.content"]
+    assert "| widths | depth | layers | level | mean |" in note
+    assert "| wide | 9 | 56 | identity | 91.00 |" in note
+
+
 def test_what_was_refused_has_no_point(store: Path, tracker: Tracker) -> None:
     refused = Estimate("theta_d", "identity", (1,), 3, None, None, None, None, None, None, "", "fewer than 6")
     tracker.sync(study("refused"), effects=effects_of(at_each=(refused,), overall=(), slopes=()))
@@ -362,7 +380,7 @@ def test_the_description_holds_verdict_table_progress_and_report(store: Path, tm
     tracker.sync(record)
     note = runs_of(store, "note")[0].data.tags["mlflow.note.content"]
     assert note.startswith("**The identity shortcut helps materially.**")
-    assert "| 9 | 56 | identity | 91.00 | 10 | 1 | +6.50 | [+5.50, +7.50] | 0.02 | helps materially |" in note
+    assert "| 9 | 56 | identity | 91.00 | 10 | 1 | +6.50 | [+5.50, +7.50] | 0.02 | 75% | +2,752 | 0 | helps materially |" in note
     assert "| 1 | 8 | none | 91.00 | 10 | 1 | reference |" in note
     assert "1 of 30 trials, 1 of 40 measured trainings" in note
     assert "- trial 7 · preact_basic · identity · depth 3: 0.9000" in note

@@ -35,9 +35,9 @@ from nas.report.retest import lines, sentence
 from nas.space import parse_space
 from nas.space.written_out import written_out
 from nas.study.job import Job, run_job
-from nas.study.ledger import default_storage
 from nas.study.materials import context_of, load_split
 from nas.study.origins import study_to_train
+from nas.study.storage import default_storage
 from nas.study.study import Study
 from nas.study.worker import work
 from nas.values.effects import Interval

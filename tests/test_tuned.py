@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 import pytest
 from conftest import clean_environment
+from in_process import nas_here
 from mlflow.tracking import MlflowClient
 
 from nas.measuring.design import Twins, options_from
@@ -18,9 +19,10 @@ from nas.measuring.of_record import effects_of
 from nas.registry import Registry
 from nas.sampling import sample
 from nas.space import Space, parse_space
-from nas.study.ledger import default_storage, suggest
 from nas.study.samplers import make_sampler
+from nas.study.storage import default_storage
 from nas.study.study import Study
+from nas.study.trials import suggest
 from nas.study.tuning import ArmSearch, sampler_seed
 from nas.values.outcome import Cost, Outcome
 
@@ -199,8 +201,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 def run(folder: Path) -> dict[str, Any]:
     (folder / "tuned.yaml").write_text(SPACE)
-    command = [sys.executable, "-m", "nas", "measure", "tuned.yaml", "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=clean_environment(), check=False)
+    done = nas_here(folder, "measure", "tuned.yaml", "--json")
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     return document

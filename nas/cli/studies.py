@@ -24,7 +24,7 @@ def command(store: Path | None, storage: str | None, as_json: bool) -> None:
       nas studies
     """
     from nas.study.known import studies_in
-    from nas.study.ledger import default_storage
+    from nas.study.storage import default_storage
 
     url = storage or default_storage(store or default_store())
     found = studies_in(url)

@@ -26,7 +26,7 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
     import torch
 
     from nas.study.kept import FOLDER
-    from nas.study.ledger import default_storage
+    from nas.study.storage import default_storage
     from nas.study.study import Study
     from nas.study.worker import work
 

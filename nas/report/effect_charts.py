@@ -1,34 +1,28 @@
-"""Layer 4: the figures of a measurement: effect by depth, replicates one by one, paired differences while training."""
+"""Layer 4: the figures of a measurement: the effect by depth, or whatever it is told apart by, and the replicates one by one."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from statistics import median, quantiles
+from statistics import median
 
 from markupsafe import Markup
 
-from nas.report.reading import At, curve_name, curve_of
+from nas.report.reading import At
 from nas.report.scene import Scene, by_replicate, jitter, layout, trend
-from nas.report.svg import Axis, Plot, Point, count_axis, nice_axis
+from nas.report.svg import Axis, Plot, nice_axis
 from nas.report.values import Figure, Key, Panel
 from nas.report.words import ABSENT, Unit, by_name, level_text, listing, plural
 from nas.values.domains import Scalar
 
-MOST_LINES = 24  # faint lines of single replicates in one panel
-MOST_EPOCHS = 120
-Curve = list[Point]
 
-
-def effect_by_depth(scene: Scene) -> Figure:
-    """Draw each arm's effect at each depth with its simultaneous interval, over the single replicates."""
+def effect_by(scene: Scene) -> Figure:
+    """Draw each arm's effect at each depth (or cell of `by`) with its simultaneous interval, over the single replicates."""
     effects, unit, delta = scene.effects, scene.unit, scene.shown_delta
     axis, places, doublings = layout(effects)
     where = dict(zip(effects.at, places, strict=True))
     ends = [v for e in effects.at_each if e.interval for v in (e.interval.low, e.interval.high)]
     ends += [pair.difference for pair in scene.pairs] + [e.mean for e in effects.at_each if e.mean is not None]
     y = nice_axis([v * unit.scale for v in ends] + [delta, -delta], zero=True)
-    plot = Plot(axis, y, height=380, y_title=f"{_difference(unit)} · above zero: better than {scene.reference}")
+    plot = Plot(axis, y, height=380, y_title=f"{difference_title(unit)} · above zero: better than {scene.reference}")
     plot.across(-delta, delta, "delta")
     plot.across(0, 0, "zero")
     for slope in effects.slopes if doublings else ():
@@ -37,7 +31,7 @@ def effect_by_depth(scene: Scene) -> Figure:
     _replicate_dots(plot, scene, where)
     _interval_marks(plot, scene, where)
     chart = plot.render(f"Effect of {effects.factor}{f' by {by_name(effects)}' if effects.by else ''}")
-    return Figure((Panel("", chart),), _arm_keys(scene, dots=True), _effect_caption(scene, doublings))
+    return Figure((Panel("", chart),), arm_keys(scene, dots=True), _effect_caption(scene, doublings))
 
 
 def forest(scene: Scene) -> Figure:
@@ -59,31 +53,6 @@ def forest(scene: Scene) -> Figure:
         f"difference first. {_wins_text(scene)} The diamond is their mean with its interval, on which the verdict rests."
     )
     return Figure(tuple(panels), tuple(keys), caption, wide=not several)
-
-
-def paired_curves(scene: Scene) -> Figure | None:
-    """Draw how the difference between twins unfolds over the epochs; None where no curves were recorded."""
-    name = curve_name(scene.record, [t for pair in scene.pairs for t in (pair.arm, pair.reference)])
-    unit, sign = Unit.of(name), -1.0 if "loss" in name or "error" in name else 1.0
-    found: dict[tuple[Scalar, At], list[Curve]] = {}
-    for pair in scene.pairs:
-        twins = zip(curve_of(pair.arm, name), curve_of(pair.reference, name), strict=False)
-        points = [(float(e), sign * (a - b) * unit.scale) for e, (a, b) in enumerate(twins, 1) if math.isfinite(a - b)]
-        if points:
-            found.setdefault((pair.level, pair.at), []).append(points)
-    if not found:
-        return None
-    y = nice_axis([v for curves in found.values() for _, *band in _bands(curves) for v in band], zero=True, count=4)
-    x = count_axis(1, max(e for curves in found.values() for c in curves for e, _ in c), count=4)
-    depths = [at for at in scene.effects.at if any(at == key[1] for key in found)]
-    panels = tuple(Panel(scene.at(at), _curves_panel(scene, found, at, (x, y), unit)) for at in depths)
-    caption = (
-        f"{name} of each arm against its twin with {scene.reference}, epoch by epoch: above zero the arm is ahead. The line is "
-        "the median over replicates, the band holds their middle half, faint lines are single replicates (cut off where they "
-        "leave the figure). The band describes what happened; it is no interval for the effect. Epochs whose value was not "
-        "finite are left out."
-    )
-    return Figure(panels, _arm_keys(scene, dots=False), caption, wide=len(panels) == 1)
 
 
 def _replicate_dots(plot: Plot, scene: Scene, where: dict[At, float]) -> None:
@@ -124,7 +93,7 @@ def _forest_panel(scene: Scene, level: Scalar, x: Axis) -> Markup:
     every = 1 if len(rows) <= 30 else 5
     names = [(float(i), f"{row.replicate}") for i, row in enumerate(rows) if i % every == 0] + [(len(rows) + 0.3, "θ")]
     y = Axis(-0.8, len(rows) + 0.9, tuple(names))
-    plot = Plot(x, y, int(pitch * (len(rows) + 2)), left=34, flip=True, grid=False, x_title=_difference(scene.unit))
+    plot = Plot(x, y, int(pitch * (len(rows) + 2)), left=34, flip=True, grid=False, x_title=difference_title(scene.unit))
     plot.y_title = "replicate"
     plot.upright(-scene.shown_delta, scene.shown_delta, "delta")
     plot.upright(0, 0, "zero")
@@ -148,24 +117,8 @@ def _forest_panel(scene: Scene, level: Scalar, x: Axis) -> Markup:
     return plot.render(f"Replicates of {level_text(level)} against {scene.reference}")
 
 
-def _curves_panel(scene: Scene, found: dict[tuple[Scalar, At], list[Curve]], at: At, axes: tuple[Axis, Axis], unit: Unit) -> Markup:
-    plot = Plot(*axes, height=210, x_title="epoch", y_title=_difference(unit))
-    plot.across(0, 0, "zero")
-    for level in scene.effects.levels:
-        curves, style = found.get((level, at), []), scene.style(level)
-        for curve in curves[:MOST_LINES]:
-            plot.line(curve[:: max(len(curve) // MOST_EPOCHS, 1)], f"single {style}")
-        bands = _bands(curves)
-        plot.band([(e, low) for e, low, _, _ in bands], [(e, high) for e, _, _, high in bands], style)
-        plot.line([(e, middle) for e, _, middle, _ in bands], f"strong {style}")
-        for e, *cuts in bands:
-            low, middle, high = (unit.signed(v / unit.scale) for v in cuts)
-            tip = f"{level_text(level)}, epoch {e:.0f}\nmedian {middle}{unit.suffix}, middle half {low} to {high}"
-            plot.mark((e, cuts[1]), f"ghost {style}", tip=f"{tip}\n{plural(len(curves), 'replicate')}", r=3.5)
-    return plot.render(f"Paired difference by epoch, {scene.at(at)}")
-
-
-def _arm_keys(scene: Scene, *, dots: bool) -> tuple[Key, ...]:
+def arm_keys(scene: Scene, *, dots: bool) -> tuple[Key, ...]:
+    """Return the legend of the arms: as marks beside the single replicates with `dots`, else as lines."""
     keys = [Key(scene.style(v), scene.shape(v) if dots else "line", level_text(v)) for v in scene.effects.levels]
     if dots:
         keys.append(Key("faint c1", "circle", "one replicate"))
@@ -217,20 +170,6 @@ def _dodge(scene: Scene, level: Scalar) -> float:
     return (scene.effects.levels.index(level) - (len(scene.effects.levels) - 1) / 2) * 20
 
 
-def _difference(unit: Unit) -> str:
+def difference_title(unit: Unit) -> str:
+    """Name an axis of differences."""
     return f"difference, {unit.name}" if unit.name else "difference"
-
-
-def _bands(curves: Sequence[Curve]) -> list[tuple[float, float, float, float]]:
-    """Return (epoch, first quartile, median, third quartile) over the curves, for a hundred epochs or so."""
-    by_epoch: dict[float, list[float]] = {}
-    for curve in curves:
-        for epoch, value in curve:
-            by_epoch.setdefault(epoch, []).append(value)
-    epochs = sorted(by_epoch)
-    bands = []
-    for epoch in epochs[:: max(len(epochs) // MOST_EPOCHS, 1)]:
-        values = by_epoch[epoch]
-        first, _, third = quantiles(values, n=4, method="inclusive") if len(values) > 1 else (values[0],) * 3
-        bands.append((epoch, first, median(values), third))
-    return bands

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.report.reading import names_of
 from nas.report.scene import Scene, by_replicate, jitter, layout, trend
-from nas.report.words import by_name, level_text
+from nas.report.unfolding import MEANING, Unfolding
+from nas.report.words import Unit, by_name, level_text
 from nas.values.effects import Effects
 from nas.values.records import StudyRecord
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, told apart by eyes with any colour vision; marks differ in shape too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKS = ("o", "s", "D", "^", "v")
+MOST_ACROSS, MOST_EPOCHS = 3, 200
 _STYLE: Any = {  # matplotlib types its settings by a literal of all their names
     "font.family": "sans-serif",
     "font.size": 8,
@@ -33,7 +36,7 @@ _STYLE: Any = {  # matplotlib types its settings by a literal of all their names
 
 
 def write_figures(record: StudyRecord, effects: Effects | None, folder: Path) -> tuple[Path, ...]:
-    """Write `effect_by_depth` and `forest`, each as PNG (300 dpi) and SVG, into `folder`.
+    """Write `effect`, `forest` and, where curves were recorded, `curves`, each as PNG (300 dpi) and SVG, into `folder`.
 
     Returns the paths written; none without effects, for a search alone has no effect to draw, nor for an ablation.
     """
@@ -45,7 +48,9 @@ def write_figures(record: StudyRecord, effects: Effects | None, folder: Path) ->
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with matplotlib.rc_context(_STYLE):
-        for name, figure in (("effect_by_depth", _effect_by_depth(scene)), ("forest", _forest(scene))):
+        unfolding = Unfolding.of(scene)
+        drawn = {"effect": _effect(scene), "forest": _forest(scene)} | ({"curves": _curves(scene, unfolding)} if unfolding else {})
+        for name, figure in drawn.items():
             for suffix in ("png", "svg"):
                 path = folder / f"{name}.{suffix}"
                 # Without a date, equal records give equal files.
@@ -54,10 +59,10 @@ def write_figures(record: StudyRecord, effects: Effects | None, folder: Path) ->
     return tuple(written)
 
 
-def _effect_by_depth(scene: Scene) -> Figure:
+def _effect(scene: Scene) -> Figure:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3.5, 2.7), layout="constrained")
+    figure = Figure(figsize=(max(3.5, 0.75 * len(scene.effects.at)), 2.7), layout="constrained")
     axes = figure.add_subplot()
     axis, places, doublings = layout(scene.effects)
     scale, where = scene.unit.scale, dict(zip(scene.effects.at, places, strict=True))
@@ -65,7 +70,8 @@ def _effect_by_depth(scene: Scene) -> Figure:
         axes.set_xscale("log", base=2)
     axes.set_xlim(axis.low, axis.high)
     axes.minorticks_off()
-    axes.set_xticks([place for place, _ in axis.ticks], [name.removesuffix(" layers") for _, name in axis.ticks])
+    # A cell of several decisions has a line for each: side by side they would run into their neighbours.
+    axes.set_xticks([place for place, _ in axis.ticks], [name.removesuffix(" layers").replace(" · ", "\n") for _, name in axis.ticks])
     axes.axhspan(
         -scene.shown_delta, scene.shown_delta, color="0.92", lw=0, label=f"within ±{scene.unit.size(scene.effects.smallest_effect)}"
     )
@@ -122,6 +128,30 @@ def _forest(scene: Scene) -> Figure:
     return figure
 
 
+def _curves(scene: Scene, unfolding: Unfolding) -> Figure:
+    from matplotlib.figure import Figure
+
+    shown = [at for at in scene.effects.at if any(at == key[1] for key in unfolding.curves)]
+    figure = Figure(figsize=(min(2.1 * len(shown) + 0.8, 7.2), 2.3 * math.ceil(len(shown) / MOST_ACROSS) + 0.2), layout="constrained")
+    grid = figure.subplots(math.ceil(len(shown) / MOST_ACROSS), min(len(shown), MOST_ACROSS), sharex=True, sharey=True, squeeze=False)
+    scale, places = unfolding.unit.scale, list(grid.flat)
+    for axes, at in zip(places, shown, strict=False):
+        axes.axhline(0, color="0.2", lw=0.6)
+        for arm, level in enumerate(scene.effects.levels):
+            colour, row = COLOURS[arm % len(COLOURS)], unfolding.moments(level, at, most=MOST_EPOCHS)
+            axes.plot([m.epoch for m in row], [m.mean * scale for m in row], "-", color=colour, lw=1.2, label=level_text(level))
+            band = [(m.epoch, m.low * scale, m.high * scale) for m in row if m.low is not None and m.high is not None]
+            axes.fill_between([e for e, *_ in band], [v for _, v, _ in band], [v for *_, v in band], color=colour, alpha=0.2, lw=0)
+        axes.set_title(scene.at(at), fontsize=8)
+    for spare in places[len(shown) :]:
+        spare.set_visible(False)
+    places[0].legend(loc="best")
+    figure.supxlabel("epoch", fontsize=8)
+    figure.supylabel(f"{unfolding.name}: {_label(scene, unfolding.unit)}", fontsize=8)
+    figure.suptitle(f"Mean over replicates; band: {MEANING}", fontsize=6, wrap=True)
+    return figure
+
+
 def _interval(axes: Axes, scene: Scene, effect: Any, x: float, colour: str, mark: str) -> None:
     scale = scene.unit.scale
     if effect.interval:
@@ -130,9 +160,9 @@ def _interval(axes: Axes, scene: Scene, effect: Any, x: float, colour: str, mark
     axes.plot(x, effect.mean * scale, mark, color=colour, ms=4.5, mec="white", mew=0.6, zorder=4)
 
 
-def _label(scene: Scene) -> str:
-    unit = f" ({scene.unit.name})" if scene.unit.name else ""
-    return f"difference from {scene.reference}{unit}"
+def _label(scene: Scene, unit: Unit | None = None) -> str:
+    name = (unit or scene.unit).name
+    return f"difference from {scene.reference}{f' ({name})' if name else ''}"
 
 
 def _beside(axis: Any, place: float, share: float) -> float:

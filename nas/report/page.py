@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nas.report import ablation, commands, contrasts, effect_charts, search_charts, tables
+from nas.report import ablation, commands, contrasts, curve_charts, effect_charts, search_charts, tables
 from nas.report.reading import STATES, factors_of, levels_of, names_of, score_of, states
 from nas.report.scene import Scene
 from nas.report.timeline import timeline
@@ -178,14 +178,14 @@ def _depth_of(record: StudyRecord) -> tuple[str, list[str]] | None:
 def _measured(scene: Scene) -> Mapping[str, Any]:
     seen = bool(scene.pairs)
     return {
-        "by_depth": effect_charts.effect_by_depth(scene) if scene.effects.at_each and not scene.record.changes else None,
+        "by_depth": effect_charts.effect_by(scene) if scene.effects.at_each and not scene.record.changes else None,
         "table": tables.effects_table(scene),
         "details": tables.details_table(scene),
         "tuning": tables.tuning_table(scene.record, scene.names),
         "contrasts": contrasts.page_table(scene.effects, scene.unit),
         "contrast_sentences": tuple((c.effects.estimand, c.effects.sentence, c.effects.notes) for c in scene.effects.contrasts),
         "forest": effect_charts.forest(scene) if seen else None,
-        "curves": None if scene.record.changes else effect_charts.paired_curves(scene),
+        "curves": None if scene.record.changes else curve_charts.paired_curves(scene),
         "slopes": _slope_words(scene),
         "replicates": scene.effects.replicates,
         "factor": scene.factor,

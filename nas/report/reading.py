@@ -80,11 +80,11 @@ def pairs(record: StudyRecord) -> tuple[Pair, ...]:
     return tuple(found)
 
 
-def curve_name(record: StudyRecord, trainings: Iterable[TrainingRecord]) -> str:
-    """Return the curve that stands for the objective: itself, else its validation twin, else accuracy, else any."""
+def curve_name(record: StudyRecord, trainings: Iterable[TrainingRecord], *, measured: str = "") -> str:
+    """Return the curve that stands for the metric `measured`, else for the objective: itself, its validation twin, accuracy, any."""
     names = dict.fromkeys(n for t in trainings if t.outcome for n, values in t.outcome.curves.items() if values)
-    metric = record.objective.split("_", 1)[-1]
-    wanted = (record.objective, f"val_{metric}", f"train_{metric}", "val_accuracy", *names)
+    of = [(full, full.split("_", 1)[-1]) for full in (measured, record.objective) if full]
+    wanted = (*(name for full, metric in of for name in (full, f"val_{metric}", f"train_{metric}")), "val_accuracy", *names)
     return next((name for name in wanted if name in names), "")
 
 

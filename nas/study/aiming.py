@@ -1,4 +1,4 @@
-"""Layer 4: what is measured where more is said than the space file does: at a study's best, at an architecture in a file."""
+"""Layer 4: what is measured or ablated where more is said than the space file does: at a study's best, at a file's architecture."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import SpaceError, UserError
-from nas.measuring.ablation import Ablation
+from nas.measuring.ablation import Ablation, decide, plan_ablation
 from nas.measuring.design import Twins
 from nas.measuring.retraining import Retraining
-from nas.sampling import recognise
+from nas.sampling import recognise, refuse_unused
 from nas.space import Asked, MeasureOptions, Space, Template, asked_measure
 from nas.study.study import Study
 from nas.values.architecture import PluginNode
@@ -45,6 +45,32 @@ def options_in_study(study: Study, asked: Asked) -> MeasureOptions:
     if asked.anything:
         raise UserError(f"{study.title} is decided already; give the study {study.search.name} for another measurement")
     return _sized(study.design.options, asked)
+
+
+def ablation_of(
+    study: Study, settings: Mapping[str, Scalar], *, best: bool, references: Mapping[str, Scalar], only: Sequence[str] = (),
+    replicates: int | None = None, smallest_effect: float | None = None,
+) -> Study:  # fmt: skip
+    """Return the ablation of the search's best architecture, or with `best` unset of what stands first, under `settings`.
+
+    Replicates, smallest effect and metric are those of the space's `measure:` section unless given. Raises UserError as
+    `plan_ablation` does, and where the search has no finished trial.
+    """
+    space, base = study.space, dict[str, Scalar]()
+    if best:
+        found = study.record().best(1)
+        if not found:
+            raise UserError(f"the study {study.title} has no finished trial to ablate; run `nas search`, or give the space file")
+        base = dict(found[0].decisions)
+    fixed = {**base, **settings}
+    refuse_unused(settings, decide(space, fixed), space)
+    first = space.metrics[0]
+    said = space.measure or MeasureOptions(factor="", reference="", levels=(), metric=f"test_{first.name}", direction=first.direction)
+    return study.measuring(plan_ablation(
+        space, tuple(fixed.items()), references=references, only=only,
+        replicates=replicates or said.replicates, smallest_effect=smallest_effect or said.smallest_effect,
+        metric=said.metric, direction=said.direction, fits=study.fits,
+    ))  # fmt: skip
 
 
 def _sized(options: MeasureOptions, asked: Asked) -> MeasureOptions:

@@ -7,7 +7,9 @@ from typing import Any
 
 import optuna
 
-from nas.study.ledger import Ledger, open_storage
+from nas.errors import UserError, nearest
+from nas.study.ledger import Ledger
+from nas.study.storage import open_storage
 
 
 def studies_in(storage_url: str) -> list[dict[str, Any]]:
@@ -44,6 +46,21 @@ def studies_in(storage_url: str) -> list[dict[str, Any]]:
             # The measured design's text is the newer one: it was run last with this `measure:` section.
             found[title]["space_text"] = study.user_attrs["space_text"]
     return sorted(found.values(), key=lambda about: about.get("last_run", ""))
+
+
+def find_study(title: str | None, storage_url: str) -> dict[str, Any]:
+    """Return what the ledger says of the study that `title` names, or a design beside it; of the one that ran last for None.
+
+    Raises UserError, naming the nearest title, where there is none.
+    """
+    known = studies_in(storage_url)
+    bare = title.partition("/")[0] if title else None
+    chosen = known[-1] if title is None and known else next((a for a in known if a["title"] == bare), None)
+    if chosen is None or (title and title != bare and title not in chosen["beside"]):
+        names = [name for about in known for name in (about["title"], *about["beside"])]
+        hint = nearest(title or "", names) if names else "; run `nas search` first"
+        raise UserError(f"no study '{title or ''}' in {storage_url}{hint}")
+    return chosen
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:

@@ -10,89 +10,20 @@ from __future__ import annotations
 import math
 import os
 import socket
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, cast
 
 import optuna
-import sqlalchemy
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from nas.errors import StudyError
-from nas.space import Decision
+from nas.study.storage import heartbeat_is_meant
+from nas.study.trials import OPEN, TOLD, cell_of, is_orphaned, record_of
 from nas.values.architecture import Configuration
-from nas.values.domains import Choices, IntRange, Scalar
+from nas.values.domains import Scalar
 from nas.values.outcome import Outcome
-from nas.values.records import MAX_ATTEMPTS, Cell, Phase, State, TrainingRecord, lost_cells
-
-HEARTBEAT_S = 10
-GRACE_S = 60
-NAMING_S = 5
-OPEN = (TrialState.WAITING, TrialState.RUNNING)
-TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-def default_storage(store: Path) -> str:
-    """Return the address of the SQLite ledger in a store."""
-    return f"sqlite:///{store / 'optuna.db'}"
-
-
-def open_storage(url: str) -> optuna.storages.BaseStorage:
-    """Open the database, behind Optuna's cache of finished trials. Raises StudyError where it cannot be reached."""
-    sqlite = url.startswith("sqlite")
-    if url.startswith(("postgresql://", "postgres://")):
-        url = f"postgresql+psycopg://{url.partition('://')[2]}"
-    if sqlite:
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with _heartbeat_is_meant():
-            database = optuna.storages.RDBStorage(
-                url,
-                engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True},
-                heartbeat_interval=HEARTBEAT_S,
-                grace_period=GRACE_S,
-            )
-        if sqlite:
-            _serialise(database.engine)
-        return optuna.storages.get_storage(database)
-    except ModuleNotFoundError as error:
-        needed = "pip install 'nas-ablation[postgresql]'" if error.name == "psycopg" else f"install the package '{error.name}'"
-        raise StudyError(f"cannot open the ledger {url}: its driver is not installed; {needed}") from error
-    except Exception as error:  # SQLAlchemy, the driver and Optuna each raise their own
-        raise StudyError(f"cannot open the ledger {url}: {error}") from error
-
-
-def _serialise(engine: sqlalchemy.Engine) -> None:
-    """Take SQLite's write lock at the start of every transaction.
-
-    Optuna reads a trial's state `for update`, which SQLite ignores, and by default Python starts a transaction only at the
-    first write: two workers could both read "waiting" and both claim the trial (seen; a test shows it).
-    """
-    engine.dispose()  # connections from before would not know
-
-    def no_implicit_transactions(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-
-    def begin_immediately(connection: sqlalchemy.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    sqlalchemy.event.listen(engine, "connect", no_implicit_transactions)
-    sqlalchemy.event.listen(engine, "begin", begin_immediately)
-
-
-@contextmanager
-def _heartbeat_is_meant() -> Iterator[None]:
-    """Optuna calls its heartbeat experimental at every use; its version is pinned below 6, and tests watch the behaviour."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield
+from nas.values.records import MAX_ATTEMPTS, Cell, Phase, TrainingRecord, lost_cells
 
 
 @dataclass(frozen=True)
@@ -201,7 +132,7 @@ class Ledger:
         slot, fixed = str(frozen.user_attrs["slot"]), frozen.system_attrs.get("fixed_params", {})
         if not self._given_up(slot, self.study.get_trials(deepcopy=False), attempts=MAX_ATTEMPTS - 1):
             widths = tuple(frozen.user_attrs.get("widths", ()))
-            self.queue(Slot(slot, frozen.user_attrs["seed"], fixed, _cell(frozen.user_attrs), widths), frozen.params)
+            self.queue(Slot(slot, frozen.user_attrs["seed"], fixed, cell_of(frozen.user_attrs), widths), frozen.params)
 
     def claim(self) -> Trial | None:
         """Take the next waiting trial, or None. Two workers never get the same one."""
@@ -261,10 +192,10 @@ class Ledger:
         grace period. A trial whose outcome was recorded but not told is told.
         """
         closed = 0
-        with _heartbeat_is_meant():
+        with heartbeat_is_meant():
             optuna.storages.fail_stale_trials(self.study)
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if not _is_orphaned(frozen):
+            if not is_orphaned(frozen):
                 continue
             closed += 1
             if "outcome" in frozen.user_attrs:
@@ -321,72 +252,3 @@ class Ledger:
     def record(self, trial_id: int) -> TrainingRecord:
         """Return one trial as a record."""
         return record_of(self.storage.get_trial(trial_id), self.phase)
-
-
-def suggest(trial: Trial, decision: Decision) -> Scalar:
-    """Let Optuna's sampler choose a value for `decision`, under its full path."""
-    domain = decision.domain
-    if isinstance(domain, Choices):
-        return trial.suggest_categorical(decision.path, domain.labels)
-    if isinstance(domain, IntRange):
-        return trial.suggest_int(decision.path, domain.low, domain.high, step=domain.step, log=domain.log)
-    return trial.suggest_float(decision.path, domain.low, domain.high, log=domain.log)
-
-
-def record_of(frozen: FrozenTrial, phase: Phase) -> TrainingRecord:
-    """Read a trial of the ledger as a record."""
-    attrs = frozen.user_attrs
-    outcome = Outcome.from_dict(attrs["outcome"]) if "outcome" in attrs else None
-    fixed = frozen.system_attrs.get("fixed_params", {})
-    return TrainingRecord(
-        number=frozen.number,
-        phase=phase,
-        state=_state(frozen, outcome),
-        decisions=tuple((frozen.params or fixed).items()),
-        configuration=Configuration.from_dict(attrs["configuration"]) if "configuration" in attrs else None,
-        seed=attrs.get("seed", 0),
-        cell=_cell(attrs),
-        outcome=outcome,
-        started=frozen.datetime_start.astimezone(UTC) if frozen.datetime_start else None,
-        finished=frozen.datetime_complete.astimezone(UTC) if frozen.datetime_complete else None,
-        worker=":".join(str(part) for part in attrs.get("worker", ())),
-        error=attrs.get("error", ""),
-    )
-
-
-def _cell(attrs: Mapping[str, Any]) -> Cell | None:
-    cell = attrs.get("cell")
-    return Cell(cell[0], cell[1], tuple((path, value) for path, value in cell[2])) if cell else None
-
-
-def _state(frozen: FrozenTrial, outcome: Outcome | None) -> State:
-    if frozen.state in TOLD and outcome:
-        return outcome.status
-    if frozen.state == TrialState.WAITING:
-        return "waiting"
-    if frozen.state == TrialState.RUNNING:
-        return "running"
-    end = frozen.user_attrs.get("end", "interrupted")
-    return "invalid" if end == "invalid" else "broken" if end == "broken" else "interrupted"
-
-
-def _is_orphaned(frozen: FrozenTrial) -> bool:
-    """Say whether a running trial's worker was on this machine and is gone, or never said who it is."""
-    if "worker" not in frozen.user_attrs:
-        # Between the claim and the worker's name lies one write. A worker that is slower than this finds its claim gone, no more.
-        return frozen.datetime_start is None or (datetime.now() - frozen.datetime_start).total_seconds() > NAMING_S
-    host, pid = frozen.user_attrs["worker"]
-    return bool(host == socket.gethostname() and not is_running(pid))
-
-
-def is_running(pid: int) -> bool:
-    """Say whether a process of this machine is there."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

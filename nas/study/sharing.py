@@ -17,8 +17,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.measuring.design import PlannedTraining
-from nas.study.ledger import TOLD, Ledger
+from nas.study.ledger import Ledger
 from nas.study.study import Study
+from nas.study.trials import TOLD
 from nas.values.architecture import Configuration, PluginNode, Value, key_of, write
 from nas.values.outcome import Outcome
 

@@ -1,39 +1,29 @@
-"""Layer 4: one study from its queue to its record: what is owed, the workers that train it, what came of it."""
+"""Layer 4: one study: its queues, its design, what of it is owed, and what came of it so far."""
 
 from __future__ import annotations
 
-import os
-import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 
 from nas.building import cost_of
-from nas.errors import UserError, nearest
-from nas.measuring.ablation import Ablation, decide, plan_ablation
+from nas.measuring.ablation import Ablation
 from nas.measuring.design import Design, PlannedTraining, Twins, options_from
 from nas.measuring.of_record import effects_of
 from nas.measuring.retraining import Retraining
 from nas.plugin import NetworkContext
 from nas.registry import discover
-from nas.sampling import refuse_unused
 from nas.space import MeasureOptions, Space, parse_space
-from nas.study.crew import Crew, Task, default_workers
-from nas.study.environment import environment
-from nas.study.known import changes, studies_in
-from nas.study.ledger import Ledger, Slot, is_running, open_storage
+from nas.study.known import changes, find_study, studies_in
+from nas.study.ledger import Ledger, Slot
 from nas.study.materials import context_of, describe_data, identity_of, refuse_without_data, study_key
-from nas.study.run import Run
+from nas.study.storage import open_storage
 from nas.study.subjects import built_probes
-from nas.study.tuning import Tuning, told_winner
+from nas.study.tuning import Tuning
 from nas.values.architecture import Configuration
-from nas.values.domains import Scalar
 from nas.values.outcome import Cost
 from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord, Winner, owed_replicates
 from nas.values.seeds import derive
@@ -122,13 +112,7 @@ class Study:
 
         Its records are read whatever the plugins look like by now. Raises UserError, naming what there is.
         """
-        known = studies_in(storage_url)
-        bare = title.partition("/")[0] if title else None
-        chosen = known[-1] if title is None and known else next((a for a in known if a["title"] == bare), None)
-        if chosen is None or (title and title != bare and title not in chosen["beside"]):
-            names = [name for about in known for name in (about["title"], *about["beside"])]
-            hint = nearest(title or "", names) if names else "; run `nas search` first"
-            raise UserError(f"no study '{title or ''}' in {storage_url}{hint}")
+        chosen = find_study(title, storage_url)
         folders = [f for f in (*chosen["plugins"], *plugins) if Path(f).is_dir()]
         space = parse_space(chosen["space_text"], chosen["space_file"], discover(folders))
         if space.measure:
@@ -136,39 +120,12 @@ class Study:
             replicates = chosen["replicates"].get(f"{chosen['title']}/{Twins(space.measure).name}") or space.measure.replicates
             space = replace(space, measure=replace(space.measure, replicates=replicates))
         study = cls._opened(space, {key: chosen[key] for key in KEPT if key in chosen}, storage_url)
-        if title is None or title == bare:
+        if title is None or title == chosen["title"]:
             return study
         design = Ledger(study.storage, title).about["design"]
         if "seeds" in design:
             return study.measuring(Retraining.from_dict(design))
         return study.measuring(Ablation.from_dict(design)) if "base" in design else study.aimed(options_from(design))
-
-    def ablation(
-        self, settings: Mapping[str, Scalar], *, best: bool, references: Mapping[str, Scalar], only: Sequence[str] = (),
-        replicates: int | None = None, smallest_effect: float | None = None,
-    ) -> Study:  # fmt: skip
-        """Return the ablation of the search's best architecture, or with `best` unset of what stands first, under `settings`.
-
-        Replicates, smallest effect and metric are those of the space's `measure:` section unless given. Raises UserError as
-        `plan_ablation` does, and where the search has no finished trial.
-        """
-        base: dict[str, Scalar] = {}
-        if best:
-            found = self.record().best(1)
-            if not found:
-                raise UserError(f"the study {self.title} has no finished trial to ablate; run `nas search`, or give the space file")
-            base = dict(found[0].decisions)
-        fixed = {**base, **settings}
-        refuse_unused(settings, decide(self.space, fixed), self.space)
-        first = self.space.metrics[0]
-        said = self.space.measure or MeasureOptions(
-            factor="", reference="", levels=(), metric=f"test_{first.name}", direction=first.direction
-        )
-        return self.measuring(plan_ablation(
-            self.space, tuple(fixed.items()), references=references, only=only,
-            replicates=replicates or said.replicates, smallest_effect=smallest_effect or said.smallest_effect,
-            metric=said.metric, direction=said.direction, fits=self.fits,
-        ))  # fmt: skip
 
     def aimed(self, options: MeasureOptions) -> Study:
         """Return the study with the measurement of `options`, which its space file may not ask for."""
@@ -333,49 +290,3 @@ class Study:
         if key not in self._costs:
             self._costs[key] = cost_of(configuration.architecture, self.space.registry, context)
         return self._costs[key]
-
-    # --- the run -------------------------------------------------------------------------------------------------------
-
-    def run(
-        self, *, phases: Sequence[str] = ("search", "measure", "ablate", "train"), workers: int | None = None,
-        networks: Path | None = None, crew: Crew | None = None,
-    ) -> Iterator[Mapping[str, Any]]:  # fmt: skip
-        """Train all that is owed, yielding the workers' events (and `{"event": "tick"}` now and then) as they come.
-
-        In the folder `networks` the best network of the search is kept, and measured ones where that was asked for. A `crew`
-        that is given works here and is handed back; without one the run has its own.
-
-        Raises StudyError when a plugin fails three times in a row, and UserError when another process runs the study.
-        """
-        wanted = (*phases, "tune") if "measure" in phases else phases
-        ledgers = [ledger for ledger in self.ledgers if ledger.phase in wanted]
-        # What is measured is known only once the arms are tuned.
-        stages = [[x for x in ledgers if x.phase in ("search", "tune")], [x for x in ledgers if x.phase == "measure"]]
-        size = workers or self.space.search.workers or default_workers()
-        self._take_charge()
-        deadline = self._deadline() if "search" in phases else None
-        try:
-            with nullcontext(crew) if crew else Crew(self.storage_url, capacity=size, plugins=self.plugins) as hands:
-                for stage in stages if self.tuning else [ledgers]:
-                    hands.assign(Task(tuple(ledger.name for ledger in stage), deadline, networks), size=size)
-                    yield from Run(self, stage, hands, deadline).events()
-                    if winners := self.crown():
-                        yield {"event": "tuned", "lines": tuple(map(told_winner, winners))}
-        finally:
-            for ledger in ledgers:
-                ledger.heal()
-            self.search.study.set_user_attr("driver", None)
-            self.refresh()
-
-    def _take_charge(self) -> None:
-        driver = self.search.about.get("driver")
-        if driver and driver[0] == socket.gethostname() and driver[1] != os.getpid() and is_running(driver[1]):
-            raise UserError(f"the study {self.title} is being run by process {driver[1]}; wait for it or end it first")
-        self.search.study.set_user_attr("driver", [socket.gethostname(), os.getpid()])
-        self.search.study.set_user_attr("environment", environment())
-        self.search.study.set_user_attr("last_run", datetime.now(UTC).isoformat())
-
-    def _deadline(self) -> float | None:
-        """When the search has to end: what is left of its minutes, counted over every run of the study."""
-        minutes = self.space.search.minutes
-        return time.time() + minutes * 60 - self.search.about.get("searched_s", 0.0) if minutes else None

@@ -35,9 +35,11 @@ from nas.space import Space, parse_space
 from nas.study.crew import Task
 from nas.study.job import Job, run_in_processes, run_job
 from nas.study.kept import checkpoint_file, keep_best_alone, network_file
-from nas.study.ledger import HEARTBEAT_S, Ledger, Slot, open_storage, suggest
+from nas.study.ledger import Ledger, Slot
 from nas.study.materials import context_of, study_key
 from nas.study.samplers import make_pruner, make_sampler
+from nas.study.storage import HEARTBEAT_S, open_storage
+from nas.study.trials import suggest
 from nas.study.tuning import sampler_seed
 from nas.values.outcome import Cost, Outcome
 from nas.values.seeds import derive

@@ -41,8 +41,8 @@ def effect_points(effects: Effects, timestamp_ms: int, *, scale: float = 100.0) 
 def step_axis(effects: Effects) -> tuple[str, tuple[int, ...]]:
     """Return what the step of an effect counts and its value at each of `effects.at`.
 
-    That is `num_layers` where it tells the cells apart, else the value of the one numeric `by` decision, else the place
-    in the order of the table (from 0).
+    That is `num_layers` where it tells the cells apart, else the value of the one numeric `by` decision, else the number of the
+    cell in the table's order: `cell: 0 narrow × 1, 1 narrow × 9`.
     """
     layers = [count for count in effects.num_layers if count is not None]
     if len(set(layers)) == len(effects.at):
@@ -51,7 +51,8 @@ def step_axis(effects: Effects) -> tuple[str, tuple[int, ...]]:
     whole = [int(value) for value in values if isinstance(value, int | float) and value == int(value)]
     if len(effects.by) == 1 and len(whole) == len(effects.at):
         return effects.by[0], tuple(whole)
-    return "row of the table", tuple(range(len(effects.at)))
+    cells = (f"{number} {' × '.join(write(value) for value in at) or 'all'}" for number, at in enumerate(effects.at))
+    return f"cell: {', '.join(cells)}", tuple(range(len(effects.at)))
 
 
 def _figures(estimate: Estimate, scale: float) -> Iterator[tuple[str, float]]:

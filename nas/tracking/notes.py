@@ -91,7 +91,8 @@ def _best(record: StudyRecord) -> str:
 def _table(effects: Effects, *, in_points: bool) -> str:
     scale = 100.0 if in_points else 1.0
     head = [_leaf(path) for path in effects.by]
-    head += ["layers", "level", "mean", "n", "failed", "effect, points" if in_points else "effect", "interval", "Holm p", "verdict"]
+    head += ["layers", "level", "mean", "n", "failed", "effect, points" if in_points else "effect", "interval", "Holm p"]
+    head += ["wins", "Δ parameters", "Δ MACs", "verdict"]
     rows = [head, ["---"] * len(head)]
     for at, layers in zip(effects.at, effects.num_layers, strict=True):
         for level in dict.fromkeys((effects.reference, *effects.levels)):
@@ -103,8 +104,8 @@ def _cells(effects: Effects, level: Scalar, at: tuple[Scalar, ...], scale: float
     cell = next((c for c in effects.cells if (c.level, c.at) == (level, at)), None)
     estimate = next((e for e in effects.at_each if (e.level, e.at) == (level, at)), None)
     if level == effects.reference:
-        return [write(level), *_facts(cell, scale), "reference", "", "", ""]
-    return [write(level), *_facts(cell, scale), *_effect(estimate, scale)]
+        return [write(level), *_facts(cell, scale), "reference", *[""] * 6]
+    return [write(level), *_facts(cell, scale), *_effect(estimate, scale), *_beside(cell), _verdict(estimate)]
 
 
 def _facts(cell: CellSummary | None, scale: float) -> list[str]:
@@ -115,11 +116,23 @@ def _facts(cell: CellSummary | None, scale: float) -> list[str]:
 
 def _effect(estimate: Estimate | None, scale: float) -> list[str]:
     if estimate is None:
-        return ["-", "-", "-", "not measured"]
+        return ["-", "-", "-"]
     interval = estimate.interval
     span = f"[{_figure(interval.low, scale, '+')}, {_figure(interval.high, scale, '+')}]" if interval else "-"
     holm = f"{estimate.p_holm:.3g}" if estimate.p_holm is not None else "-"
-    return [_figure(estimate.mean, scale, "+"), span, holm, estimate.verdict or estimate.reason]
+    return [_figure(estimate.mean, scale, "+"), span, holm]
+
+
+def _beside(cell: CellSummary | None) -> list[str]:
+    """Write how often the arm beats its twin (a tie as half), and what it costs more."""
+    if cell is None:
+        return ["-", "-", "-"]
+    costs = (f"{more:+,.0f}" if more else "-" if more is None else "0" for more in (cell.parameter_difference, cell.mac_difference))
+    return ["-" if cell.wins is None else f"{cell.wins:.0%}", *costs]
+
+
+def _verdict(estimate: Estimate | None) -> str:
+    return (estimate.verdict or estimate.reason) if estimate else "not measured"
 
 
 def _figure(value: float | None, scale: float, sign: str = "") -> str:

@@ -1,0 +1,73 @@
+"""Layer 4: a study driven from its queue to its record: one process in charge, a crew at work, what is owed stage by stage."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nas.errors import UserError
+from nas.study.crew import Crew, Task, default_workers
+from nas.study.environment import environment
+from nas.study.ledger import Ledger
+from nas.study.run import Run
+from nas.study.study import Study
+from nas.study.trials import is_running
+from nas.study.tuning import told_winner
+
+
+def drive(
+    study: Study, *, phases: Sequence[str] = ("search", "measure", "ablate", "train"), workers: int | None = None,
+    networks: Path | None = None, crew: Crew | None = None,
+) -> Iterator[Mapping[str, Any]]:  # fmt: skip
+    """Train all that a study owes, yielding the workers' events (and `{"event": "tick"}` now and then) as they come.
+
+    In the folder `networks` the best network of the search is kept, and measured ones where that was asked for. A `crew`
+    that is given works here and is handed back; without one the run has its own.
+
+    Raises StudyError when a plugin fails three times in a row, and UserError when another process runs the study.
+    """
+    wanted = (*phases, "tune") if "measure" in phases else phases
+    ledgers = [ledger for ledger in study.ledgers if ledger.phase in wanted]
+    size = workers or study.space.search.workers or default_workers()
+    _take_charge(study)
+    deadline = _deadline(study) if "search" in phases else None
+    try:
+        with nullcontext(crew) if crew else Crew(study.storage_url, capacity=size, plugins=study.plugins) as hands:
+            for stage in _stages(study, ledgers):
+                hands.assign(Task(tuple(ledger.name for ledger in stage), deadline, networks), size=size)
+                yield from Run(study, stage, hands, deadline).events()
+                if winners := study.crown():
+                    yield {"event": "tuned", "lines": tuple(map(told_winner, winners))}
+    finally:
+        for ledger in ledgers:
+            ledger.heal()
+        study.search.study.set_user_attr("driver", None)
+        study.refresh()
+
+
+def _stages(study: Study, ledgers: Sequence[Ledger]) -> list[Sequence[Ledger]]:
+    """Return the queues in the stages that they are worked on in: what is measured is known only once the arms are tuned."""
+    if not study.tuning:
+        return [ledgers]
+    return [[x for x in ledgers if x.phase in ("search", "tune")], [x for x in ledgers if x.phase == "measure"]]
+
+
+def _take_charge(study: Study) -> None:
+    driver = study.search.about.get("driver")
+    if driver and driver[0] == socket.gethostname() and driver[1] != os.getpid() and is_running(driver[1]):
+        raise UserError(f"the study {study.title} is being run by process {driver[1]}; wait for it or end it first")
+    study.search.study.set_user_attr("driver", [socket.gethostname(), os.getpid()])
+    study.search.study.set_user_attr("environment", environment())
+    study.search.study.set_user_attr("last_run", datetime.now(UTC).isoformat())
+
+
+def _deadline(study: Study) -> float | None:
+    """When the search has to end: what is left of its minutes, counted over every run of the study."""
+    minutes = study.space.search.minutes
+    return time.time() + minutes * 60 - study.search.about.get("searched_s", 0.0) if minutes else None
