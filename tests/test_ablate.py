@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import clean_environment
+from in_process import nas_here
 from mlflow.tracking import MlflowClient
 
 from nas.errors import UserError
@@ -119,8 +120,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 
 def run(folder: Path) -> dict[str, Any]:
     (folder / "tiny.yaml").write_text(TEXT)
-    command = [sys.executable, "-m", "nas", *ARGUMENTS, "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, env=clean_environment(), check=False)
+    done = nas_here(folder, *ARGUMENTS, "--json")
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     return document
@@ -153,8 +153,7 @@ def test_an_ablation_is_a_study_run_of_its_own_in_mlflow(finished: tuple[Path, A
 def test_the_page_and_the_terminal_show_the_table(finished: tuple[Path, Any]) -> None:
     folder, document = finished
     assert 'id="ablation"' in Path(document["report"]).read_text()
-    command = [sys.executable, "-m", "nas", "report", document["study"]]
-    told = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, env=clean_environment(), check=True).stdout
+    told = nas_here(folder, "report", document["study"]).stdout
     assert "identity → none" in told
     assert "bias -1 appeared, at what stands first" in told.replace("\n", " ")
     table = told[told.index("unchanged:") : told.index("Report")]

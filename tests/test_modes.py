@@ -1,13 +1,12 @@
 """Modes of a measurement: how many replicates they take, the plan said beforehand, and what a report makes of it later."""
 
 import json
-import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import nas_here
 
 from nas.errors import UserError
 from nas.space import Space
@@ -16,15 +15,11 @@ from nas.study.storage import default_storage
 from nas.study.study import Study
 from nas.workflow import search
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
-
-def test_smoke_trains_three_replicates_says_the_plan_first_and_a_report_later_misses_nothing(
-    nas_command: Command, tmp_path: Path, small_text: str
-) -> None:
+def test_smoke_trains_three_replicates_says_the_plan_first_and_a_report_later_misses_nothing(tmp_path: Path, small_text: str) -> None:
     text = small_text.replace("  by: {architecture.staged.depth: [1, 3]}\n  replicates: 3\n", "")
     (tmp_path / "small.yaml").write_text(text.replace("epochs: 2", "epochs: 1"))
-    done = nas_command("measure", "small.yaml", "--mode", "smoke", "--json")
+    done = nas_here(tmp_path, "measure", "small.yaml", "--mode", "smoke", "--json")
     assert done.returncode == 0, done.stderr
     assert "6 trainings (3 replicates, 2 arms)" in done.stderr
     assert "no verdict" in done.stderr

@@ -22,7 +22,8 @@ def effect_by(scene: Scene) -> Figure:
     ends = [v for e in effects.at_each if e.interval for v in (e.interval.low, e.interval.high)]
     ends += [pair.difference for pair in scene.pairs] + [e.mean for e in effects.at_each if e.mean is not None]
     y = nice_axis([v * unit.scale for v in ends] + [delta, -delta], zero=True)
-    plot = Plot(axis, y, height=380, y_title=f"{difference_title(unit)} · above zero: better than {scene.reference}")
+    several = by_name(effects) if len(effects.by) > 1 else ""
+    plot = Plot(axis, y, height=380, x_title=several, y_title=f"{difference_title(unit)} · above zero: better than {scene.reference}")
     plot.across(-delta, delta, "delta")
     plot.across(0, 0, "zero")
     for slope in effects.slopes if doublings else ():

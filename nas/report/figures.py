@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.report.reading import names_of
-from nas.report.scene import Scene, by_replicate, jitter, layout, trend
+from nas.report.scene import SIDE_BY_SIDE, Scene, by_replicate, jitter, layout, trend
 from nas.report.unfolding import MEANING, Unfolding
 from nas.report.words import Unit, by_name, level_text
 from nas.values.effects import Effects
@@ -70,8 +70,9 @@ def _effect(scene: Scene) -> Figure:
         axes.set_xscale("log", base=2)
     axes.set_xlim(axis.low, axis.high)
     axes.minorticks_off()
-    # A cell of several decisions has a line for each: side by side they would run into their neighbours.
-    axes.set_xticks([place for place, _ in axis.ticks], [name.removesuffix(" layers").replace(" · ", "\n") for _, name in axis.ticks])
+    # A cell of several decisions has a line for each.
+    names = [name.removesuffix(" layers").replace(SIDE_BY_SIDE, "\n") for _, name in axis.ticks]
+    axes.set_xticks([place for place, _ in axis.ticks], names)
     axes.axhspan(
         -scene.shown_delta, scene.shown_delta, color="0.92", lw=0, label=f"within ±{scene.unit.size(scene.effects.smallest_effect)}"
     )
@@ -143,6 +144,7 @@ def _curves(scene: Scene, unfolding: Unfolding) -> Figure:
             band = [(m.epoch, m.low * scale, m.high * scale) for m in row if m.low is not None and m.high is not None]
             axes.fill_between([e for e, *_ in band], [v for _, v, _ in band], [v for *_, v in band], color=colour, alpha=0.2, lw=0)
         axes.set_title(scene.at(at), fontsize=8)
+        axes.xaxis.get_major_locator().set_params(integer=True)
     for spare in places[len(shown) :]:
         spare.set_visible(False)
     places[0].legend(loc="best")

@@ -14,6 +14,9 @@ from nas.values.domains import Scalar
 from nas.values.effects import Effects, Estimate
 from nas.values.records import StudyRecord
 
+SIDE_BY_SIDE = " × "
+"""Between the values of a cell that several decisions make, as between their names."""
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -84,7 +87,8 @@ def layout(effects: Effects) -> tuple[Axis, tuple[float, ...], bool]:
         from_layers = effects.slope_axis in ("", "num_layers")
         raw = effects.num_layers if from_layers else [at[0] for at in effects.at]
         values = [float(v) for v in raw if isinstance(v, int | float) and not isinstance(v, bool) and v > 0]
-    names = [at_text(effects, at) for at in effects.at]
+    # Of several decisions the axis says the names once; with each value they would run into their neighbours.
+    names = [SIDE_BY_SIDE.join(map(level_text, at)) if len(effects.by) > 1 else at_text(effects, at) for at in effects.at]
     if len(set(values)) == len(effects.at) > 1:
         room = (max(values) / min(values)) ** (0.5 / len(values))
         ticks = tuple(zip(values, names, strict=True))
