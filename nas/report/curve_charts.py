@@ -28,7 +28,7 @@ def paired_curves(scene: Scene) -> Figure | None:
     depths = [at for at in scene.effects.at if any(at == key[1] for key in found.curves)]
     panels = tuple(Panel(scene.at(at), _panel(scene, found, moments, at, axes)) for at in depths)
     banded = any(m.low is not None for row in moments.values() for m in row)
-    keys = (*arm_keys(scene, dots=False), *([Key("c1", "area", "pointwise 95% t interval")] if banded else []))
+    keys = (*arm_keys(scene, dots=False), *([Key("within c1", "area", "pointwise 95% t interval")] if banded else []))
     band = f"The band is the {MEANING}." if banded else f"With fewer than {LEAST_REPLICATES} replicates there is no band."
     caption = (
         f"{found.name} of each arm against its twin with {scene.reference}, epoch by epoch: above zero the arm is ahead. The line is "
