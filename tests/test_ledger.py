@@ -13,8 +13,10 @@ from optuna.trial import TrialState
 from nas.errors import StudyError
 from nas.sampling import first_choice, sample
 from nas.space import Space
+from nas.study.known import studies_in
 from nas.study.ledger import Ledger, Slot
 from nas.study.storage import open_storage
+from nas.study.study import Study
 from nas.study.trials import suggest
 from nas.values.outcome import Cost, Outcome
 from nas.values.records import MAX_ATTEMPTS, Cell
@@ -131,6 +133,14 @@ def test_a_record_gives_back_configuration_outcome_and_cell(ledger: Ledger, smal
     assert record.configuration == decided.configuration
     assert record.decisions == decided.decisions
     assert (record.cell, record.seed, record.outcome) == (cell, 11, outcome())
+
+
+def test_studies_of_other_programs_in_the_same_database_are_passed_over(tmp_path: Path, small: Space) -> None:
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    for name in ("theirs", "the/irs"):
+        optuna.create_study(storage=url, study_name=name)
+    study = Study.open(small, url)
+    assert [about["title"] for about in studies_in(url)] == [study.search.name]
 
 
 def test_an_unreachable_ledger_is_said_in_words(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def studies_in(storage_url: str) -> list[dict[str, Any]]:
     storage = open_storage(storage_url)
     for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
         title, _, measured = study.study_name.partition("/")
-        if not measured:
+        if not measured and "name" in study.user_attrs:  # a database may hold other programs' studies too
             told = Ledger(storage, title).count_told()
             found[title] = {
                 **study.user_attrs,
@@ -35,8 +35,8 @@ def studies_in(storage_url: str) -> list[dict[str, Any]]:
             }
     for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
         title, _, measured = study.study_name.partition("/")
-        if measured.count("/"):
-            continue  # a search of one arm of a tuned effect, which its design counts
+        if title not in found or measured.count("/"):
+            continue  # the latter is a search of one arm of a tuned effect, which its design counts
         if measured.startswith("ablate-") or study.user_attrs.get("beside"):
             found[title]["beside"].append(study.study_name)
             found[title]["designs"][study.study_name] = study.user_attrs.get("design", {})
