@@ -11,6 +11,7 @@ from typing import Any
 from nas.concluding import StudyResult, TrainResult, conclude, conclude_training
 from nas.errors import UserError
 from nas.measuring.ablation import Ablation
+from nas.measuring.retraining import Retraining
 from nas.paths import default_store, keep_cache_in
 from nas.registry import discover
 from nas.space import Asked, Space, load_space
@@ -173,6 +174,8 @@ def ablate(
         study, best = Study.open(_loaded(target, plugins), url, plugins=plugins), False
     else:
         study, best = Study.reopen(str(target) if target else None, url, plugins=plugins), True
+    if isinstance(study.design, Retraining):
+        raise UserError(f"{study.title} is a retraining; give the study {study.search.name} to ablate its best")
     if isinstance(study.design, Ablation):
         if settings or references or only:
             raise UserError(f"{study.title} is decided already; give the study {study.search.name} for another ablation")

@@ -223,7 +223,7 @@ def url(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return default_storage(folder / "mlflow")
 
 
-def test_a_run_is_trained_anew_as_its_training_was(folder: Path, searched: StudyResult, url: str) -> None:
+def test_a_run_is_trained_anew_as_its_training_was_even_where_the_ledger_is_not(searched: StudyResult, url: str, tmp_path: Path) -> None:
     client = MlflowClient(tracking_uri=searched.tracking_uri)
     (experiment,) = [e for e in client.search_experiments() if e.name == "tiny"]
     tag = f"tags.`nas.study` = '{searched.record.title}'"
@@ -234,6 +234,8 @@ def test_a_run_is_trained_anew_as_its_training_was(folder: Path, searched: Study
         assert planned.sample.configuration == trial.configuration
     best = plan(runs[""], url, uri=searched.tracking_uri)
     assert best.title == plan(searched.record.title, url).title
+    elsewhere = plan(runs[""], f"sqlite:///{tmp_path / 'other.db'}", uri=searched.tracking_uri)
+    assert next(elsewhere.owed_trainings()).sample.configuration == searched.record.best(1)[0].configuration
     with pytest.raises(UserError, match="a run and a kept network have decided everything"):
         plan(runs[""], url, uri=searched.tracking_uri, settings={DEPTH: "2"})
 
@@ -346,6 +348,9 @@ def test_a_retraining_is_reported_and_synced_by_its_title(killed_and_resumed: tu
     assert "0 pending" in CliRunner().invoke(sync_command, [title]).output
     with pytest.raises(UserError, match="has a network a seed; name the file of one"):
         nas.load_network(title)
+    for command in (nas.ablate, nas.measure):
+        with pytest.raises(UserError, match="is a retraining; give the study tiny-"):
+            command(title)
 
 
 def test_a_search_without_a_retest_says_how_to_get_one(url: str, tmp_path: Path) -> None:

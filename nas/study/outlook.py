@@ -76,13 +76,15 @@ def outlook(study: Study, *, workers: int | None = None) -> Outlook | None:
     untuned = record.planned_tuning - sum(t.state in ("complete", "pruned", "failed") for t in record.tuning)
     if left <= 0:
         return None
-    from nas.measuring.power import detectable  # over a second of imports, wanted only here
-
     size = workers or study.space.search.workers or default_workers()
     one = [p.sample for p in study.design.trainings(study.space, study.fits, [0])]
     seconds = sum(seconds_of(study.space, one)) / len(one) * (left + untuned)
     alpha = nominal_alpha(plan.replicates, planned_looks=bool(plan.looks))
-    found = detectable(plan.replicates, alpha=alpha) if plan.replicates > 1 else None
+    found = None
+    if plan.levels and plan.replicates > 1:
+        from nas.measuring.power import detectable  # over a second of imports, wanted only here
+
+        found = detectable(plan.replicates, alpha=alpha)
     return Outlook(
         total, left, 1 + len(plan.levels), plan.replicates, seconds / size / 60, size, found,
         looks=plan.looks, matched=len(plan.matched), searches=plan.num_searches, tune_trials=plan.tune_trials,
