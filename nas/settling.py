@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.claims.binding import bind
+from nas.claims.binding import bind, serves
 from nas.claims.deciding import decide
 from nas.claims.files import load_claims
 from nas.measuring.of_record import effects_of
@@ -60,7 +60,7 @@ def settle(
         names: the claims; all there are by default.
         folders: further folders with claim files.
         mode: `smoke`, `standard` or `publication`; by default each file's own replicates.
-        data: a data set to test the claims on, in place of their own.
+        data: a data set, a name or YAML, to test the claims on in place of their own; claims of tasks that it is not for keep theirs.
         store: the folder of the results; `./mlflow` by default.
         storage: the ledger's database; SQLite in the store by default.
         plugins: folders with further plugins.
@@ -88,7 +88,7 @@ def settle(
                 if watcher:
                     watcher(event, study)
             record = study.record()
-            finding = find(claim, record, mode=mode or "", data=data or "")
+            finding = find(claim, record, mode=mode or "", data=data if data and serves(data, space) else "")
             _keep(finding, store)
             tracker = Tracker(store_uri(store), store / "artifacts")
             tracker.sync(record, effects=effects_of(record), finished=study.is_idle, note=_note(finding))

@@ -215,6 +215,12 @@ def test_other_data_take_the_place_of_the_studys_own(registry: Registry) -> None
     assert bind(parse_claim(without, "depth.yaml"), registry, data="digits").key == bind(parse_claim(TEXT, "depth.yaml"), registry).key
 
 
+def test_every_shipped_claim_takes_pictures_of_another_size_or_keeps_its_own_data(registry: Registry) -> None:
+    other = "{folder: {path: pictures, size: 32}}"
+    kept = {claim.name for claim in load_claims() if "folder" not in str(bind(claim, registry, data=other).data)}
+    assert kept == {"generators", "identity-is-hard", "near-the-identity", "long-skips-segmentation"}
+
+
 def test_every_shipped_claim_fits_its_study(registry: Registry) -> None:
     claims = load_claims()
     for claim in claims:
@@ -298,3 +304,16 @@ def test_claims_run_end_to_end_share_their_trainings_and_train_nothing_twice(
     told = {claim["name"]: claim.get("verdict") for claim in json.loads(listed.stdout)}  # type: ignore[attr-defined]
     assert told["depth"] == NO_VERDICT
     assert told["degradation"] is None
+
+
+def test_the_claim_that_the_page_writes_fits_its_study(registry: Registry) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "claims.md").read_text()
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    space = bind(parse_claim(text, "wider-is-better.yaml"), registry)
+    assert space.measure is not None
+    assert len(space.measure.levels) == 1
+
+
+def test_a_legend_must_name_each_of_what_is_shown() -> None:
+    with pytest.raises(SpaceError, match="figure.names: must name each of `show`: 1, got 2"):
+        parse_claim(TEXT.replace("{show: train_error,", "{show: train_error, names: [a, b],"), "depth.yaml")

@@ -1,11 +1,12 @@
 """Adversarial training: the Fréchet distance against closed forms, and whose gradient reaches whom."""
 
+import pytest
 import torch
 
 from nas.building import build
-from nas.plugin import NetworkContext
+from nas.plugin import Data, NetworkContext
 from nas.registry import Registry
-from nas.study.materials import load_task
+from nas.study.materials import load_data, load_task
 from nas.testing.subject import completed
 from nas.values.architecture import Architecture, PluginNode
 
@@ -16,8 +17,8 @@ SMALL = (
 )
 
 
-def frechet(registry: Registry, made: torch.Tensor, real: torch.Tensor) -> float:
-    task = load_task(PluginNode("generation", (("chance", None), ("failure_score", None))), registry)
+def frechet(registry: Registry, made: torch.Tensor, real: torch.Tensor, features: str = "pixels") -> float:
+    task = load_task(PluginNode("generation", (("features", features), ("chance", None), ("failure_score", None))), registry)
     outputs = torch.cat((made, torch.zeros(len(made), 3, *made.shape[2:])), dim=1)
     return task.figures(task.tally(outputs, real))["frechet"]
 
@@ -33,6 +34,29 @@ def test_the_distance_of_scaled_pictures_is_that_of_their_deviations(registry: R
     real = (real - real.mean(0)) / real.std(0, correction=0)
     # Each of two uncorrelated pixels, but for the sample's own small correlation: (2 - 1)².
     assert abs(frechet(registry, 2 * real, real) - 2) < 0.01
+
+
+def test_the_features_of_digits_tell_digits_from_noise_of_the_same_pixel_moments(registry: Registry) -> None:
+    pictures = load_data(PluginNode("digits"), registry).inputs
+    assert isinstance(pictures, torch.Tensor)
+    real = (pictures - pictures.mean()) / pictures.std()
+    flat = real.flatten(1)
+    spread = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    noise = torch.randn(len(flat), 64, generator=torch.Generator().manual_seed(0)) @ (spread.S[:, None] * spread.Vh) / len(flat) ** 0.5
+    made = (noise + flat.mean(0)).view_as(real)
+    near = frechet(registry, made, real)
+    assert near < 2
+    half = torch.randperm(len(real), generator=torch.Generator().manual_seed(1))
+    same = frechet(registry, real[half[:898]], real[half[898:1796]], "digits")
+    assert frechet(registry, made, real, "digits") > 3 * same
+    assert frechet(registry, real, real, "digits") < 1e-3
+
+
+def test_the_features_of_digits_need_pictures_of_their_size(registry: Registry) -> None:
+    task = load_task(PluginNode("generation", (("features", "digits"), ("chance", None), ("failure_score", None))), registry)
+    pictures = torch.zeros(4, 1, 16, 16)
+    with pytest.raises(ValueError, match=r"features of digits, which are \(1, 8, 8\), got \(1, 16, 16\); set `features: pixels`"):
+        task.check(Data(pictures, pictures))
 
 
 def test_each_network_is_reached_by_its_own_loss_alone(registry: Registry) -> None:

@@ -10,11 +10,10 @@ from nas.claims.rules import place_of
 from nas.errors import SpaceError, Where, nearest
 from nas.measuring.design import Twins
 from nas.measuring.readings import cells_of
-from nas.plugin import Probe
+from nas.plugin import DataSet, Probe
 from nas.registry import Registry
-from nas.space import Space, parse_space
+from nas.space import Space, name_of_data, parse_space, with_data
 from nas.space.task_section import figures_of
-from nas.space.yaml_tree import MappingTree, read_yaml
 from nas.values.claims import Claim, FigureSpec
 from nas.values.domains import written
 from nas.values.metrics import ACCURACY, ERROR
@@ -27,16 +26,16 @@ def bind(claim: Claim, registry: Registry, *, data: str | None = None, replicate
     Args:
         claim: the claim.
         registry: the plugins.
-        data: the name of a data set to test the claim on, in place of the file's own.
+        data: a data set to test the claim on in place of the file's own, a name or YAML; see `serves`.
         replicates: how many; by default as the study's `measure:` section says.
 
     Raises:
         SpaceError: with file and line, for a study, a rule or a figure that does not fit.
     """
-    if data is not None and data not in registry.names("data"):
-        raise SpaceError(f"--data: unknown data set '{data}'{nearest(data, registry.names('data'))}")
-    text = claim.study if data is None else _with_data(claim.study, data, claim.study_file)
+    text = claim.study
     space = parse_space(text, claim.study_file, registry)
+    if data is not None and serves(data, space):
+        space = with_data(space, data=data)
     if space.measure is None:
         line = next((i for i, row in enumerate(text.split("\n"), 1) if row.strip()), 0)
         raise SpaceError("a claim's study needs a `measure:` section with factor and reference", Where(claim.study_file, line, "study"))
@@ -46,6 +45,17 @@ def bind(claim: Claim, registry: Registry, *, data: str | None = None, replicate
     for figure in claim.figures:
         _check_figure(figure, space, plan, claim.file)
     return replace(space, measure=measure)
+
+
+def serves(data: str, space: Space) -> bool:
+    """Say whether a data set is for the task of a claim's study: one of another task keeps its own data.
+
+    Raises SpaceError where there is no such data set.
+    """
+    name, known = name_of_data(data), space.registry.names("data")
+    if name not in known:
+        raise SpaceError(f"--data: unknown data set '{name or data}'{nearest(name, known)}")
+    return space.task.name in cast(type[DataSet], space.registry.find("data", name).cls).tasks
 
 
 def metrics_of(space: Space) -> tuple[str, ...]:
@@ -68,17 +78,3 @@ def _check_figure(figure: FigureSpec, space: Space, plan: MeasurePlan, file: str
             raise SpaceError(f"'{name}' is recorded by nothing in the study{nearest(name, known)}", Where(file, figure.line, "figure.show"))
     for arm in figure.arms or (written(plan.reference),):
         place_of(f"{arm} at {figure.at or 'all'}", cells, Where(file, figure.line, "figure"))
-
-
-def _with_data(text: str, data: str, file: str) -> str:
-    """Put another data set into a study's text, every other line where it was."""
-    tree = read_yaml(text, file)
-    assert isinstance(tree, MappingTree), "the study's block was cut out as a mapping"
-    lines = text.split("\n")
-    entry = next((entry for entry in tree if entry.key == "data"), None)
-    if entry is None:
-        lines[min(other.line for other in tree) - 2] = f"data: {data}"  # the line of `study:`, which is empty here
-    else:
-        end = min((other.line for other in tree if other.line > entry.line), default=len(lines) + 1)
-        lines[entry.line - 1 : end - 1] = [f"data: {data}", *[""] * (end - 1 - entry.line)]
-    return "\n".join(lines)

@@ -16,7 +16,7 @@ from nas.values.claims import Claim, FigureSpec, Rule
 KEYS = ("statement", "source", "published", "topic", "explain", "study", "rule", "figure")
 REQUIRED = ("statement", "source", "study", "rule")
 RULE_KEYS = ("supported_when", "contradicted_when")
-FIGURE_KEYS = ("show", "arms", "at", "title", "x", "y", "log", "shares")
+FIGURE_KEYS = ("show", "names", "arms", "at", "title", "x", "y", "log", "shares", "places")
 
 
 def claim_files(folders: Sequence[str | Path] = ()) -> tuple[Path, ...]:
@@ -126,8 +126,10 @@ def _figures(tree: Tree | None, file: str) -> tuple[FigureSpec, ...]:
             raise SpaceError("must be given: a metric, or a probe's series", Where(file, item.line, "figure.show"))
         at, title, x, y = (_words(item, key, file, "figure.") for key in ("at", "title", "x", "y"))
         log, shares = (_flag(item, key, file, "figure.") for key in ("log", "shares"))
-        arms = _texts(item, "arms", file, "figure.")
-        found.append(FigureSpec(show, arms, at, title, x, y, log, shares, item.line))
+        arms, names, places = (_texts(item, key, file, "figure.") for key in ("arms", "names", "places"))
+        if names and len(names) != len(show):
+            raise SpaceError(f"must name each of `show`: {len(show)}, got {len(names)}", Where(file, item.line, "figure.names"))
+        found.append(FigureSpec(show, arms, at, title, x, y, log, shares, names, places, item.line))
     return tuple(found)
 
 

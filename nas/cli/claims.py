@@ -44,7 +44,7 @@ def command(context: click.Context, folders: tuple[str, ...], store: Path | None
 @click.argument("names", nargs=-1, metavar="[NAME]…")
 @_claims_option
 @mode_option
-@click.option("--data", metavar="NAME", help="Test the claims on this data set, in place of their own.")
+@click.option("--data", metavar="DATA", help="A data set to test the claims on, a name or YAML; those it is not for keep their own.")
 @store_option
 @storage_option
 @plugins_option

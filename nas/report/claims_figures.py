@@ -40,7 +40,9 @@ def draw(claim: Claim, record: StudyRecord) -> Iterator[Figure]:
         by_place = _by_place(spec, record, record.plan)
         if by_place:
             length, first = max(len(line.columns) for line in by_place), 0 if spec.shares else 1
-            axis = count_axis(first, max(first + length - 1, first + 1))
+            named = spec.places if len(spec.places) == length else ()
+            first = 0 if named else first
+            axis = place_axis(named) if named else count_axis(first, max(first + length - 1, first + 1))
             yield _figure(spec, by_place, axis, tuple(range(first, first + length)), joined=True)
 
 
@@ -91,8 +93,10 @@ def _cell(spec: FigureSpec, plan: MeasurePlan) -> At:
 
 
 def _name(arm: Scalar, metric: str, spec: FigureSpec) -> str:
-    shown = metric.rpartition(".")[2].replace("_", " ")
-    return f"{level_text(arm)}, {shown}" if len(spec.show) > 1 else level_text(arm)
+    if len(spec.show) == 1:
+        return level_text(arm)
+    shown = spec.names[spec.show.index(metric)] if spec.names else metric.rpartition(".")[2].replace("_", " ")
+    return shown if len(spec.arms) == 1 else f"{level_text(arm)}, {shown}"
 
 
 def _depth_axis(record: StudyRecord, plan: MeasurePlan) -> tuple[Axis, tuple[float, ...]]:

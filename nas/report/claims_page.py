@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nas.report.claims_figures import draw
-from nas.report.claims_text import measured_text, run_text
+from nas.report.claims_text import comparison_text, measured_text, run_text
 from nas.report.values import Row, Table
 from nas.report.words import ABSENT, duration_text, p_text, plural
 from nas.values.claims import CONTRADICTED, SUPPORTED, Claim, Finding, Found
@@ -59,19 +59,26 @@ def _summary(entries: Sequence[Entry]) -> str:
 
 def _topic(name: str, members: Sequence[Entry]) -> Mapping[str, Any]:
     anchor = "".join(c if c.isalnum() else "-" for c in name.lower())
-    return {"name": name, "anchor": anchor, "table": _side_by_side(members), "claims": tuple(_claim(*entry) for entry in members)}
+    told = _told([finding for _, finding, _ in members])
+    return {"name": name, "anchor": anchor, "told": told, "table": _side_by_side(members), "claims": tuple(_claim(*e) for e in members)}
+
+
+def _told(findings: Sequence[Finding]) -> str:
+    """Say what the measurement says of claims that stand side by side; '' for one alone."""
+    by_verdict: dict[str, list[str]] = {}
+    for finding in findings:
+        by_verdict.setdefault(finding.verdict, []).append(finding.claim)
+    said = ". ".join(f"{verdict[:1].upper()}{verdict[1:]}: {', '.join(names)}" for verdict, names in by_verdict.items())
+    return f"{said}." if len(findings) > 1 else ""
 
 
 def _side_by_side(members: Sequence[Entry]) -> Table:
     rows = []
     for claim, finding, _ in members:
         published = "; ".join(claim.published) or "no figure found"
-        rows.append(Row((claim.statement, published, measured_text(finding.first), finding.verdict, run_text(finding))))
-    caption = (
-        "Measured: the mean over replicates of the first comparison of the rule, with an interval that holds for all comparisons of "
-        "that rule at once. Verdicts hold for the data, depth and budget named, not beyond."
-    )
-    return Table(("claim", "published", "measured here", "verdict", "with"), tuple(rows), caption, text_columns=(1, 2, 3, 4))
+        measured = f"{measured_text(finding.first)}: {comparison_text(finding.first)}"
+        rows.append(Row((claim.statement, published, measured, run_text(finding), finding.verdict), TONES.get(finding.verdict, "")))
+    return Table(("claim", "published", "measured here", "with", "verdict"), tuple(rows), "", text_columns=(1, 2, 3, 4))
 
 
 def _claim(claim: Claim, finding: Finding, record: StudyRecord) -> Mapping[str, Any]:
@@ -81,6 +88,7 @@ def _claim(claim: Claim, finding: Finding, record: StudyRecord) -> Mapping[str, 
         "tone": TONES.get(finding.verdict, "open"),
         "kicker": finding.verdict[:1].upper() + finding.verdict[1:],
         "facts": tuple(_facts(finding, record)),
+        "measured": tuple(f"{comparison_text(found)}: {measured_text(found)}" for found in finding.supporting),
         "conditions": _conditions(finding),
         "figures": tuple(draw(claim, record)),
         "rule": claim.rule.to_dict(),

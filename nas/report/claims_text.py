@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -11,6 +12,7 @@ from nas.report.words import MINUS, POINTS, Unit, duration_text
 from nas.values.claims import CONTRADICTED, SUPPORTED, Claim, Finding, Found
 
 PLAIN = Unit(1.0, "", 3)
+_BOUND = re.compile(r" (above|below|within) \S+$")
 _COLOURS = {SUPPORTED: "bold blue", CONTRADICTED: "bold red"}
 
 
@@ -26,6 +28,12 @@ def measured_text(found: Found) -> str:
     unit = unit_of(found)
     interval = f" {unit.interval(found.interval)}" if found.interval else ""
     return f"{_number(found.mean, unit)}{interval}{unit.suffix}"
+
+
+def comparison_text(found: Found) -> str:
+    """Write what a condition compares, without the bound that it asks for: `none at deepest minus none at shallowest (train_error)`."""
+    bare = _BOUND.sub("", found.condition)
+    return bare if "(" in bare.rpartition(" at ")[2] else f"{bare} ({found.metric})"
 
 
 def claims_table(rows: Sequence[tuple[Claim, Finding]]) -> Table:

@@ -25,10 +25,14 @@ def load_space_with(file: str | Path, registry: Registry, *, data: str | None = 
     `data` is what could stand behind `data:`, a name or YAML. Everything else of the file, its line numbers too, stays.
     Raises SpaceError as `load_space` does, at `--data` for what is wrong with that.
     """
-    space = load_space(file, registry)
+    return with_data(load_space(file, registry), data=data, options=options)
+
+
+def with_data(space: Space, *, data: str | None = None, options: Mapping[str, str] | None = None) -> Space:
+    """Return a space on another data set, as `load_space_with` reads one. Raises SpaceError."""
     if data is None and not options:
         return space
-    tree = read_yaml(space.text, space.file)
+    registry, tree = space.registry, read_yaml(space.text, space.file)
     assert isinstance(tree, MappingTree)  # the file was read
     if data is not None:
         node = read_yaml(data, FLAG)
@@ -41,6 +45,14 @@ def load_space_with(file: str | Path, registry: Registry, *, data: str | None = 
     parser = Parser(FLAG, registry, shared={entry.key: entry for entry in _shared(tree)})
     parser.value(node, PluginType("data"), "data")
     return parse_space(_replaced(space.text, f"data: {_written(node)}"), space.file, registry)
+
+
+def name_of_data(data: str) -> str:
+    """Return the name of the data set in what could stand behind `data:`; '' where that is no name and no `{name: …}`."""
+    node = read_yaml(data, FLAG)
+    if isinstance(node, MappingTree):
+        return node.entries[0].key if len(node.entries) == 1 else ""
+    return node.text if isinstance(node, ScalarTree) else ""
 
 
 def _with_option(node: Tree, key: str, text: str) -> Tree:

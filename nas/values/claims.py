@@ -70,6 +70,10 @@ class FigureSpec:
     log: bool = False
     shares: bool = False
     """Whether each series is scaled to a sum of 1, so that several can be compared."""
+    names: tuple[str, ...] = ()
+    """What the legend calls each of `show`; its own name by default."""
+    places: tuple[str, ...] = ()
+    """What the marks of a series stand at, where they do not count units, layers or lengths."""
     line: int = 0
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nas.plugin import Data, Metric, Task, plugin
+
+from ._judge import SHAPE, digits_judge
 
 SCORES = 3  # of real pictures, of made ones for the discriminator, of the same for the generator
 
@@ -19,15 +21,25 @@ class Generation(Task):
     """New pictures like those of the data, by adversarial training with the hinge loss (Miyato et al. 2018, 1802.05957, §2).
 
     A network answers with C + 3 maps: a picture that it made, and, the same in every pixel, the discriminator's score of the
-    real picture, of the made one, and of the made one again for the generator to raise. The figure is the Fréchet distance
-    between real and made pictures as normal distributions of pixels, in standardised units; Heusel et al. 2017, 1706.08500, take
-    it between features of a network that is trained on photographs, which digits are not.
+    real picture, of the made one, and of the made one again for the generator to raise.
+
+    The figure is the Fréchet distance between real and made pictures, both read as normal distributions: of `pixels` in
+    standardised units, or of the features of a classifier that was trained on scikit-learn's `digits`. Heusel et al. 2017,
+    1706.08500, take it between features of a network that is trained on photographs, which digits are not.
     """
 
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("frechet", "minimize"),)
 
+    def __init__(
+        self, *, features: Literal["pixels", "digits"] = "pixels", chance: float | None = None, failure_score: float | None = None
+    ) -> None:
+        super().__init__(chance=chance, failure_score=failure_score)
+        self.features = features
+
     def check(self, data: Data) -> None:
-        """Targets are the pictures themselves, float32 (N, C, H, W)."""
+        """Targets are the pictures themselves, float32 (N, C, H, W); the features of digits need pictures of their size."""
+        if self.features == "digits" and data.input_shape != SHAPE:
+            raise ValueError(f"compares features of digits, which are {SHAPE}, got {data.input_shape}; set `features: pixels`")
         if data.targets.dim() != 4 or tuple(data.targets.shape[1:]) != data.input_shape:
             raise ValueError(
                 f"needs the inputs' own shape (N, {', '.join(map(str, data.input_shape))}) as targets, got {tuple(data.targets.shape)}"
@@ -44,12 +56,19 @@ class Generation(Task):
         return F.relu(1 - real).mean() + F.relu(1 + made).mean() - fooling.mean()
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """How many, sums and sums of products of pixels, made and real: (B, C + 3, H, W), (B, C, H, W) -> (1 + 2(D + D²),)."""
+        """How many, sums and sums of products of D features, made and real: (B, C + 3, H, W), (B, C, H, W) -> (1 + 2(D + D²),)."""
         parts = [torch.tensor([float(len(targets))], device=targets.device)]
         for pictures in (outputs[:, :-SCORES], targets):
-            flat = pictures.flatten(1).float()
+            flat = self._read(pictures)
             parts += [flat.sum(0), (flat.T @ flat).flatten()]
         return torch.cat(parts)
+
+    def _read(self, pictures: Tensor) -> Tensor:
+        """Return what is compared of pictures, (B, C, H, W) -> (B, D)."""
+        if self.features == "pixels":
+            return pictures.flatten(1).float()
+        found: Tensor = digits_judge(str(pictures.device))(pictures.float())
+        return found
 
     def figures(self, tally: Tensor) -> Mapping[str, float]:
         """The squared Fréchet distance of two normal distributions, |m − m'|² + tr(S + S' − 2(SS')^½)."""
@@ -62,11 +81,12 @@ class Generation(Task):
 
     def constant(self, targets: Tensor, output_shape: tuple[int, ...]) -> Mapping[str, float]:
         """The mean picture, always; and the loss where every score is 0."""
-        return {"frechet": float(targets.flatten(1).var(0, correction=0).sum()), "loss": 2.0}
+        read, always = self._read(targets), self._read(targets.mean(0, keepdim=True))
+        return {"frechet": float(read.var(0, correction=0).sum() + (read.mean(0) - always[0]).square().sum()), "loss": 2.0}
 
 
 def _moments(sums: Tensor, count: float) -> tuple[Tensor, Tensor]:
-    """Return mean and covariance of D pixels from their sums and sums of products, (D + D²,)."""
+    """Return mean and covariance of D features from their sums and sums of products, (D + D²,)."""
     size = round((-1 + (1 + 4 * len(sums)) ** 0.5) / 2)
     mean = sums[:size] / count
     return mean, sums[size:].view(size, size) / count - mean.outer(mean)
