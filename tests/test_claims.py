@@ -315,5 +315,5 @@ def test_the_claim_that_the_page_writes_fits_its_study(registry: Registry) -> No
 
 
 def test_a_legend_must_name_each_of_what_is_shown() -> None:
-    with pytest.raises(SpaceError, match="figure.names: must name each of `show`: 1, got 2"):
+    with pytest.raises(SpaceError, match=r"figure.names: must name each of `show`: 1, got 2"):
         parse_claim(TEXT.replace("{show: train_error,", "{show: train_error, names: [a, b],"), "depth.yaml")
