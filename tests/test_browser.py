@@ -15,6 +15,12 @@ from typing import Any
 import pytest
 from conftest import clean_environment
 from mlflow.tracking import MlflowClient
+from test_claims import DEGRADED, record_of
+from test_claims import TEXT as CLAIM
+
+from nas.claims.files import parse_claim
+from nas.report.claims_page import write_claims
+from nas.settling import find
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 PATIENCE_MS = 90_000
@@ -114,3 +120,14 @@ def test_the_report_opens_without_a_network_and_without_an_error(page: Any, sear
     for width in (390, 1200):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"nothing hangs over the edge at {width} pixels"
+
+
+def test_the_page_of_claims_fits_a_phone_with_everything_opened(page: Any, tmp_path: Path) -> None:
+    claim, record = parse_claim(CLAIM, "depth.yaml"), record_of(DEGRADED)
+    page.goto(write_claims([(claim, find(claim, record), record)], folder=tmp_path).as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    for width in (390, 1200):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        hidden = page.evaluate("[...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth + 1).length")
+        assert not hidden, f"a table hides columns at {width} pixels"
