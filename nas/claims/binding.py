@@ -48,14 +48,14 @@ def bind(claim: Claim, registry: Registry, *, data: str | None = None, replicate
 
 
 def serves(data: str, space: Space) -> bool:
-    """Say whether a data set is for the task of a claim's study: one of another task keeps its own data.
+    """Say whether a data set is meant for the task of a claim's study: a claim of another task keeps its own data.
 
     Raises SpaceError where there is no such data set.
     """
     name, known = name_of_data(data), space.registry.names("data")
     if name not in known:
         raise SpaceError(f"--data: unknown data set '{name or data}'{nearest(name, known)}")
-    return space.task.name in cast(type[DataSet], space.registry.find("data", name).cls).tasks
+    return space.task.name == cast(type[DataSet], space.registry.find("data", name).cls).tasks[0]
 
 
 def metrics_of(space: Space) -> tuple[str, ...]:
