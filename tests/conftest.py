@@ -37,6 +37,19 @@ measure:
 """
 
 
+# The tests run one file a core: files that train through the command take longest and come first, so that no core is left with one.
+FIRST = (
+    "test_search", "test_measure_named", "test_tuned", "test_replacements", "test_ablate", "test_looks", "test_claims_run", "test_claims",
+    "test_train_command", "test_search_plugins", "test_capacity", "test_kept_networks", "test_example_package", "test_browser",
+    "test_probes", "test_selfcheck", "test_cli_selfcheck", "test_exact_counts", "test_every_combination",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of FIRST first, the others behind them in their own order."""
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
+
+
 @pytest.fixture(scope="session")
 def registry() -> Registry:
     return discover()

@@ -54,6 +54,18 @@ def wait_for(phase: str, process: subprocess.Popen[str], count: int) -> None:
     pytest.fail(f"the run ended before {phase} {count}: {''.join(lines)}")
 
 
+def children_of(process: subprocess.Popen[str]) -> list[int]:
+    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True)
+    return [int(pid) for pid in listing.stdout.split()]
+
+
+def ended(pids: list[int]) -> bool:
+    deadline = time.time() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.time() < deadline:
+        time.sleep(0.1)
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
 def replicates(result: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = json.loads(result.stdout)["replicates"]
     return sorted(rows, key=lambda row: (row["replicate"], row["level"], str(row["by"])))
@@ -124,9 +136,12 @@ def test_an_interrupted_run_goes_on_to_the_same_counts_and_the_same_numbers(
     for phase, count in (("search", 2), ("measure", 3)):
         process = start(space_file, tmp_path)
         wait_for(phase, process, count)
+        workers = children_of(process)
+        assert len(workers) == 2
         os.kill(process.pid, how)
         process.wait(timeout=60)
         assert process.returncode == (130 if how is signal.SIGINT else -signal.SIGKILL)
+        assert ended(workers), "no worker outlives its starter"
     done = nas_command("search", str(space_file), "--json")
     assert done.returncode == 0, done.stderr
     assert told(tmp_path) == {"search": 6, "measure": 12}
@@ -137,103 +152,7 @@ def test_an_interrupted_run_goes_on_to_the_same_counts_and_the_same_numbers(
 def test_a_killed_worker_is_replaced_and_its_training_is_run_again(tmp_path: Path, space_file: Path) -> None:
     process = start(space_file, tmp_path)
     wait_for("search", process, 1)
-    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True)
-    os.kill(int(listing.stdout.split()[0]), signal.SIGKILL)
+    os.kill(children_of(process)[0], signal.SIGKILL)
     output = process.communicate(timeout=180)[0]
     assert process.returncode == 0, output
     assert told(tmp_path) == {"search": 6, "measure": 12}
-
-
-def test_workers_end_with_the_process_that_started_them(tmp_path: Path, space_file: Path) -> None:
-    process = start(space_file, tmp_path)
-    wait_for("search", process, 1)
-    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True)
-    workers = [int(pid) for pid in listing.stdout.split()]
-    assert len(workers) == 2
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    deadline = time.time() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.time() < deadline:
-        time.sleep(0.1)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
-
-
-def test_a_users_block_in_plugins_is_found_and_searched(tmp_path: Path, nas_command: Command) -> None:
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "mine.py").write_text(
-        """
-from torch import nn
-
-from nas.plugin import Block, UnitContext, plugin
-
-
-@plugin("one_layer")
-class OneLayer(Block):
-    '''One 3×3 convolution.'''
-
-    formula = "y = {merge}"
-    num_layers = 1
-
-    def __init__(self, context: UnitContext, *, kernel_size: int = 3) -> None:
-        super().__init__()
-        self.before, self.after = nn.Identity(), nn.ReLU()
-        self.branch = nn.Conv2d(context.in_channels, context.width, kernel_size, context.stride, kernel_size // 2)
-        self.out_channels = context.width
-"""
-    )
-    (tmp_path / "mine.yaml").write_text(
-        "architecture: {staged: {widths: [4], depth: {int: [1, 2]}, block: {one_layer: {kernel_size: {choices: [1, 3]}}}}}\n"
-        "train: {epochs: 4, batch_size: 32}\nsearch: {trials: 3, workers: 1}\n"
-    )
-    done = nas_command("search", "mine.yaml", "--json")
-    assert done.returncode == 0, done.stderr
-    best = json.loads(done.stdout)["best"][0]["decisions"]
-    assert set(best) == {"architecture.staged.depth", "architecture.staged.block.one_layer.kernel_size"}
-    shown = nas_command("search", "mine.yaml")
-    assert "exploratory" in shown.stdout
-    assert "measure:" in shown.stdout
-
-
-def test_a_plugin_that_raises_stops_the_run_with_its_message(tmp_path: Path, nas_command: Command) -> None:
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "bad.py").write_text(
-        "from nas.plugin import Optimizer, plugin\n\n\n@plugin('explodes')\nclass Explodes(Optimizer):\n"
-        "    '''Raises.'''\n\n    def build(self, parameters):\n        raise RuntimeError('the fuse is lit')\n"
-    )
-    (tmp_path / "bad.yaml").write_text(
-        "architecture: {staged: {widths: [4], depth: 1}}\ntrain: {epochs: 1, optimizer: explodes}\nsearch: {trials: 4, workers: 1}\n"
-    )
-    done = nas_command("search", "bad.yaml")
-    assert done.returncode == 1
-    assert "the fuse is lit" in done.stderr
-    assert "3 trainings in a row failed" in done.stderr
-
-
-def test_a_training_that_crashes_its_worker_every_time_ends_the_run_with_the_signal(tmp_path: Path, nas_command: Command) -> None:
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "crash.py").write_text(
-        "import os\n\nfrom nas.plugin import Optimizer, plugin\n\n\n@plugin('crashes')\nclass Crashes(Optimizer):\n"
-        "    '''Aborts.'''\n\n    def build(self, parameters):\n        os.abort()\n"
-    )
-    (tmp_path / "bad.yaml").write_text(
-        "architecture: {staged: {widths: [4], depth: 1}}\ntrain: {epochs: 1, optimizer: crashes}\nsearch: {trials: 4, workers: 1}\n"
-    )
-    done = nas_command("search", "bad.yaml")
-    assert done.returncode == 1
-    assert "crashed with SIGABRT" in done.stderr
-
-
-def test_samples_that_break_a_constraint_do_not_count_against_the_budget(tmp_path: Path, small_text: str, nas_command: Command) -> None:
-    tight = small_text.partition("measure:")[0].replace("epochs: 2", "epochs: 1") + "constraints: [num_layers <= 6]\n"
-    (tmp_path / "tight.yaml").write_text(tight, encoding="utf-8")
-    done = nas_command("search", "tight.yaml", "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["told_trials"] == 6
-    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'mlflow' / 'optuna.db'}")
-    trials = [t for name in optuna.get_all_study_names(storage) for t in optuna.load_study(study_name=name, storage=storage).trials]
-    told = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    rejected = [t for t in trials if t.user_attrs.get("end") == "invalid"]
-    assert len(told) == 6
-    assert {t.params["architecture.staged.depth"] for t in told} == {1}  # two units and six layers
-    assert {t.params["architecture.staged.depth"] for t in rejected} <= {2, 3}
-    assert rejected
