@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -127,6 +129,23 @@ def test_a_finished_study_trains_nothing_when_run_again(undisturbed: tuple[Path,
     assert told(folder) == {"search": 6, "measure": 12}
     assert replicates(again) == replicates(done)
     assert json.loads(again.stdout)["effects"] == json.loads(done.stdout)["effects"]
+
+
+def test_a_recorded_training_comes_back_bit_for_bit_and_a_changed_record_is_told(undisturbed: tuple[Path, Any]) -> None:
+    folder, _ = undisturbed
+    command = [sys.executable, "-m", "nas", "rerun", "--phase", "measure", "--number", "3", "--json"]
+    again = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, env=clean_environment(), check=False)
+    assert again.returncode == 0, again.stderr + again.stdout
+    assert json.loads(again.stdout)["came_back"] is True
+    shutil.copytree(folder / "mlflow", folder / "tampered")
+    score = json.loads(again.stdout)["score_now"]
+    with sqlite3.connect(folder / "tampered" / "optuna.db") as database:
+        database.execute("update trial_user_attributes set value_json = replace(value_json, ?, '0.125')", (repr(score),))
+    changed = subprocess.run(
+        [*command, "--store", "tampered"], cwd=folder, capture_output=True, text=True, timeout=120, env=clean_environment(), check=False
+    )
+    assert changed.returncode == 1
+    assert json.loads(changed.stdout)["differences"]["score"] == [0.125, score]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["SIGINT", "SIGKILL"])

@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "Train one architecture anew and keep its networks.",
     "best": "Show a search's best architecture, beside its retest.",
     "export": "Write a kept network as files for other programs.",
+    "rerun": "Run one recorded training again: do its numbers come back?",
     "probe": "Measure one network, of a space or kept, with a probe.",
     "check": "Explain a space and build samples of it, without training.",
     "show": "Show one architecture: diagram, formula, parameters, MACs.",

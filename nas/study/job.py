@@ -83,6 +83,14 @@ class Job:
         )
 
 
+def split_seed_of(phase: str, seed: int, space_seed: int) -> int:
+    """Return the seed of a training's split: the space's own, but for a replicate of a measurement, which has another each.
+
+    A network that is trained anew keeps the split of its search: that never saw its test part.
+    """
+    return space_seed if phase in ("search", "tune", "train") else seed
+
+
 def run_job(job: Job, registry: Registry, should_stop: ShouldStop = lambda _epoch, _value: False) -> Outcome:
     """Train in this process, measure with the probes unless it was pruned, keep the network where that is asked for."""
     configuration = job.configuration

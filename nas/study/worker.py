@@ -33,7 +33,7 @@ from nas.registry import Registry, discover
 from nas.sampling import Sample, sample
 from nas.space import Space, parse_space
 from nas.study.crew import Task
-from nas.study.job import Job, run_in_processes, run_job
+from nas.study.job import Job, run_in_processes, run_job, split_seed_of
 from nas.study.kept import checkpoint_file, keep_best_alone, network_file
 from nas.study.ledger import Ledger, Slot
 from nas.study.materials import context_of, study_key
@@ -222,8 +222,7 @@ def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Regi
         return trial.should_prune()
 
     seed, phase = trial.user_attrs["seed"], desk.ledger.phase
-    # A network that is trained anew keeps the split of its search: that never saw its test part.
-    split_seed = desk.space.seed if phase in ("search", "tune", "train") else seed
+    split_seed = split_seed_of(phase, seed, desk.space.seed)
     job = Job(sampled.configuration, cost, context_of(desk.space, sampled.configuration), desk.metric, seed, split_seed, desk.space.probes)
     if desk.networks and desk.keeps:
         slot = trial.user_attrs["slot"]

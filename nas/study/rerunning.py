@@ -1,0 +1,120 @@
+"""Layer 4: one recorded training run again, to see whether its numbers come back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nas.building import cost_of
+from nas.errors import UserError
+from nas.study.environment import environment
+from nas.study.job import Job, run_in_processes, run_job, split_seed_of
+from nas.study.materials import context_of
+from nas.study.study import Study
+from nas.tracking.networks import tags_of
+from nas.tracking.runs import identity
+from nas.values.outcome import Outcome
+from nas.values.records import TrainingRecord
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A training as it was recorded and as it went now; `differences` names each figure that is another, with both values.
+
+    `changed` says what of the study's surroundings is another now: packages, processor, plugins.
+    """
+
+    title: str
+    before: TrainingRecord
+    after: Outcome
+    differences: Mapping[str, tuple[float, float]]
+    changed: Mapping[str, tuple[str, str]]
+
+    @property
+    def came_back(self) -> bool:
+        """Whether every figure and every point of every curve is the same, bit for bit."""
+        return not self.differences
+
+
+def find_training(study: Study, phase: str, number: int) -> TrainingRecord:
+    """Return a training of a study by phase and number. Raises UserError where there is none that was trained to an end."""
+    found = next((t for t in study.with_search().trainings if identity(t) == (phase, str(number))), None)
+    numbers = sorted(t.number for t in study.with_search().trainings if t.phase == phase and t.outcome and t.outcome.status != "pruned")
+    known = (
+        f"trained to their end were {', '.join(map(str, numbers[:12]))}{' …' if len(numbers) > 12 else ''}" if numbers else "it has none"
+    )
+    if found is None or found.outcome is None or found.configuration is None:
+        raise UserError(f"{study.title}: there is no {phase} training {number} with an outcome; {known}")
+    if found.outcome.status == "pruned":
+        raise UserError(f"{study.title}: {phase} training {number} was pruned, which depended on the others then; {known}")
+    return found
+
+
+def place_of_run(run: str, uri: str) -> tuple[str, str, int]:
+    """Return study, phase and number of the training that an MLflow run is of. Raises UserError for the run of a study, or no such run."""
+    tags = tags_of(uri, run)
+    if tags.get("nas.phase", "study") == "study" or "nas.number" not in tags:
+        raise UserError(f"run {run}: is that of a whole study; give the run of one of its trainings")
+    return tags["nas.study"], tags["nas.phase"], int(tags["nas.number"])
+
+
+def rerun(study: Study, record: TrainingRecord, *, on_epoch: Callable[[int], None], threads: int = 1) -> Rerun:
+    """Train `record` again as it was trained, with as many threads as a worker had, and compare every figure.
+
+    Nothing is written. Probes are not run again, and their figures not compared.
+    """
+    assert record.configuration is not None, "find_training returns built ones"
+    assert record.outcome is not None, "find_training returns those with an outcome"
+    torch.set_num_threads(threads)
+    space, configuration = study.space, record.configuration
+    context = context_of(space, configuration)
+    ledger = next((ledger for ledger in study.ledgers if ledger.phase == record.phase and "metric" in ledger.about), None)
+    metric = str(ledger.about["metric"]) if ledger and record.phase not in ("search", "tune") else space.search.objective
+    split_seed = split_seed_of(record.phase, record.seed, space.seed)
+    job = Job(configuration, cost_of(configuration.architecture, space.registry, context), context, metric, record.seed, split_seed)
+
+    def watch(epoch: int, _value: float) -> bool:
+        on_epoch(epoch)
+        return False
+
+    after = run_in_processes(job, study.plugins) if job.needs_processes(space.registry) else run_job(job, space.registry, watch)
+    return Rerun(study.title, record, after, _differences(record.outcome, after), _changed(study))
+
+
+def _differences(before: Outcome, after: Outcome) -> dict[str, tuple[float, float]]:
+    then, now = _figures(before), _figures(after)
+    return {name: (then[name], now.get(name, math.nan)) for name in then if not _same(then[name], now.get(name, math.nan))}
+
+
+def _figures(outcome: Outcome) -> dict[str, float]:
+    """Return every figure of a training itself by name, the points of curves by epoch; a probe's have a dot in theirs."""
+    points = {f"{name} after epoch {i + 1}": v for name, values in outcome.curves.items() for i, v in enumerate(values)}
+    return {"score": outcome.score, **{k: v for k, v in outcome.metrics.items() if "." not in k}, **points}
+
+
+def _same(before: float, after: float) -> bool:
+    return before == after or (math.isnan(before) and math.isnan(after))
+
+
+def _changed(study: Study) -> dict[str, tuple[str, str]]:
+    """Return what explains a difference: what the study ran in, and its plugins, where those are others now."""
+    about = study.search.about
+    then, now = _flat(about.get("environment", {})), _flat(environment())
+    found = {name: (then[name], now[name]) for name in then if name in now and name != "git" and then[name] != now[name]}
+    if study.space.identity()["plugins"] != about["identity"].get("plugins"):
+        found["plugins"] = ("their sources then", "other sources now")
+    return found
+
+
+def _flat(about: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in about.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{before}{name} ")
+        else:
+            flat[before + name] = ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+    return flat
