@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,13 @@ SHOWN = 6
 @click.argument("training", metavar="RUN|STUDY", required=False)
 @click.option("--phase", type=click.Choice(("search", "measure", "ablate", "train")), help="Of STUDY: the phase; search by default.")
 @click.option("--number", type=click.IntRange(0), help="Of STUDY: the training's number; by default the best of the search.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="As many as the workers had.")
+@click.option("--threads", type=click.IntRange(1), help="As many as a worker had; by default those of one worker a core or GPU.")
 @store_option
 @storage_option
 @plugins_option
 @json_option
 def command(
-    training: str | None, phase: str | None, number: int | None, threads: int,
+    training: str | None, phase: str | None, number: int | None, threads: int | None,
     store: Path | None, storage: str | None, plugins: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Run one training again from its record, and say whether every figure came back, bit for bit.
@@ -41,6 +42,7 @@ def command(
     from nas.errors import UserError
     from nas.paths import default_store, keep_cache_in
     from nas.study.aiming import best_of
+    from nas.study.crew import default_workers, threads_for
     from nas.study.rerunning import find_training, place_of_run, rerun
     from nas.study.storage import default_storage
     from nas.study.study import Study
@@ -61,14 +63,14 @@ def command(
     record = find_training(study, phase or "search", number)
     if not as_json:
         click.echo(f"{study.title}, {record.phase} training {record.number}, from its seed {record.seed} …", err=True)
-    result = rerun(study, record, on_epoch=lambda _: None, threads=threads)
+    result = rerun(study, record, on_epoch=lambda _: None, threads=threads or threads_for(default_workers()))
     if as_json:
         print_json(_document(result))
     else:
         for line in _lines(result):
             click.echo(line)
     if not result.came_back:
-        raise click.exceptions.Exit(1)
+        sys.exit(1)
 
 
 def _lines(result: Rerun) -> list[str]:

@@ -32,6 +32,14 @@ def default_workers() -> int:
     return torch.cuda.device_count() or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads_for(workers: int) -> int:
+    """Return how many threads each of some workers has: its share of the cores, or OMP_NUM_THREADS where a person set that."""
+    chosen = os.environ.get("OMP_NUM_THREADS", "")
+    if chosen.isdecimal() and int(chosen):
+        return int(chosen)
+    return max(1, len(os.sched_getaffinity(0)) // workers) if hasattr(os, "sched_getaffinity") else 1
+
+
 @dataclass(frozen=True)
 class Task:
     """What workers are given: ledgers in the order of work, until when search trials are claimed, where networks are kept."""
@@ -66,7 +74,7 @@ class Crew:
 
     def __init__(self, storage_url: str, *, capacity: int, plugins: Sequence[str] = ()) -> None:
         self.capacity, self.size, self.task = capacity, capacity, Task(())
-        self.threads = max(1, len(os.sched_getaffinity(0)) // capacity) if hasattr(os, "sched_getaffinity") else 1
+        self.threads = threads_for(capacity)
         self.command = [sys.executable, "-m", "nas.study.worker", storage_url, "--threads", str(self.threads)]
         for folder in plugins:
             self.command += ["--plugins", folder]
