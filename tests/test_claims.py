@@ -279,7 +279,8 @@ def test_an_entry_of_a_series_can_be_compared() -> None:
 def own_claims(tmp_path: Path) -> Path:
     folder = tmp_path / "claims"
     folder.mkdir()
-    (folder / "depth.yaml").write_text(TEXT)
+    # A probe that is called like a shortcut makes no other training of it.
+    (folder / "depth.yaml").write_text(TEXT.replace("  measure:\n", "  probes: [identity]\n  measure:\n"))
     # Another claim on the same trainings, judged by another metric and with one cell less.
     second = TEXT.replace("depth: [1, 2]}", "depth: [1]}").replace("    replicates: 2", "    replicates: 2\n    metric: train_accuracy")
     (folder / "shallow.yaml").write_text(second.replace("at deepest", "at shallowest"))

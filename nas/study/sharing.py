@@ -116,7 +116,9 @@ def _scored(outcome: Outcome, was: str, now: str) -> Outcome | None:
 
 def _key(configuration: Configuration, seed: int, identity: Identity) -> str:
     names = set(_names(configuration.architecture.network)) | set(_names(configuration.train)) | set(_names(configuration.data))
-    sources = {plugin: sha for plugin, sha in identity.get("plugins", {}).items() if plugin.partition("/")[2] in names}
+    # A probe may have the name of a shortcut; probes are compared on their own.
+    plugins = [(plugin.partition("/"), sha) for plugin, sha in identity.get("plugins", {}).items()]
+    sources = {f"{kind}/{name}": sha for (kind, _, name), sha in plugins if kind != "probe" and name in names}
     data = [value for name, value in identity.items() if name == f"data fingerprint of {write(configuration.data)}"]
     return key_of([configuration.to_dict(), seed, sources, data])
 
