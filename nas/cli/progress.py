@@ -36,7 +36,7 @@ class _Counts:
     def read(self, study: Study) -> dict[str, tuple[int, int]]:
         record = study.record()
         counts = {}
-        if not record.is_beside:
+        if not record.is_beside and "search" in study.driven:
             counts["search"] = (sum(t.state in TOLD for t in record.search), record.planned_search)
         if record.planned_tuning:
             counts["tune"] = (sum(t.state in TOLD for t in record.tuning), record.planned_tuning)

@@ -36,6 +36,7 @@ def drive(
     ledgers = [ledger for ledger in study.ledgers if ledger.phase in wanted]
     size = workers or study.space.search.workers or default_workers()
     _take_charge(study)
+    study.driven = tuple(wanted)
     deadline = _deadline(study) if "search" in phases else None
     try:
         with nullcontext(crew) if crew else Crew(study.storage_url, capacity=size, plugins=study.plugins) as hands:

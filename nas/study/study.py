@@ -48,6 +48,8 @@ class Study:
     """Where this study is new: how it differs from the last one of its name."""
     tuning: Tuning | None = None
     """The searches behind a tuned effect."""
+    driven: tuple[str, ...] = ()
+    """The phases that the run in progress works on: `nas measure` leaves the search as it is."""
     _records: dict[tuple[str, int], TrainingRecord] = field(default_factory=dict)
     _costs: dict[tuple[str, NetworkContext], Cost] = field(default_factory=dict)
 
