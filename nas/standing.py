@@ -17,6 +17,7 @@ from nas.study.materials import context_of
 from nas.study.scoring import known_score
 from nas.study.storage import default_storage
 from nas.study.study import Study
+from nas.values.front import fronts_document
 from nas.values.outline import LayerRow
 from nas.values.records import StudyRecord, TrainingRecord
 
@@ -60,6 +61,7 @@ class Standing:
             "parameters": cost.parameters,
             "macs": cost.macs,
             "num_layers": cost.num_layers,
+            "front": fronts_document(self.record),
             "network": str(self.network) if self.network else None,
             "retrained": [
                 {"study": r.title, **r.retest.to_dict(), "networks": [str(file) for file in r.networks]} for r in self.retrained

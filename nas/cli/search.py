@@ -69,6 +69,7 @@ def command(
 def summary(result: object) -> dict[str, object]:
     """Return a study's result as plain data."""
     from nas.concluding import StudyResult
+    from nas.values.front import fronts_document
 
     assert isinstance(result, StudyResult)
     record = result.record
@@ -81,6 +82,7 @@ def summary(result: object) -> dict[str, object]:
         "best": [
             {"number": t.number, "score": t.outcome.score, "decisions": dict(t.decisions)} for t in record.best() if t.outcome
         ],
+        **({"front": fronts_document(record)} if record.search else {}),
         **({"tuning": [asdict(winner) for winner in record.winners]} if record.planned_tuning else {}),
         "effects": result.effects.to_dict() if result.effects else None,
         "lost": [{"replicate": cell.replicate, "level": cell.level, "by": dict(cell.by)} for cell in record.lost],

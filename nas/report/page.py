@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nas.report import ablation, commands, contrasts, curve_charts, effect_charts, search_charts, tables
+from nas.report import ablation, commands, contrasts, curve_charts, effect_charts, front_charts, search_charts, tables
 from nas.report.reading import STATES, factors_of, levels_of, names_of, score_of, states
 from nas.report.scene import Scene
 from nas.report.timeline import timeline
@@ -217,6 +217,7 @@ def _search(record: StudyRecord, scene: Scene | None, names: Mapping[str, str]) 
             panels.append({"factor": factor, "chart": chart, "table": table, "unmeasured": listing(unmeasured)})
     return {
         "history": search_charts.history(record, names),
+        "front": front_charts.fronts(record, names),
         "curves": search_charts.learning_curves(record, names),
         "exploratory": tuple(panels),
         "importances": tables.importance_table(record, names),

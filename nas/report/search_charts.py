@@ -31,7 +31,7 @@ def history(record: StudyRecord, names: Mapping[str, str]) -> Figure | None:
     records = _new_bests(record)
     lost = [t for t in record.search if t.state in ("failed", "broken")]
     shown = thin([*told, *thin(lost, MOST_MARKS // 5)], MOST_MARKS, keep=[*records, *record.best(50)])
-    y = _score_axis([(score_of(t) or 0.0) * unit.scale for t in _ranged(told)], unit, record)
+    y = score_axis([(score_of(t) or 0.0) * unit.scale for t in _ranged(told)], unit, record)
     numbers, new_bests = [t.number for t in record.search], {t.number for t in records}
     title = f"{record.objective}{', ' + unit.mark if unit.mark else ''}"
     x = count_axis(min(numbers) - 0.5, max(numbers) + 0.5)
@@ -43,7 +43,7 @@ def history(record: StudyRecord, names: Mapping[str, str]) -> Figure | None:
         score = score_of(training) if training.state in ("complete", "pruned") else None
         style, shape = _LOOK[training.state]
         height = floor if score is None else score * unit.scale
-        tip = _trial_tip(training, names, unit)
+        tip = trial_tip(training, names, unit)
         plot.mark((training.number, height), f"trial {style}", tip=tip, shape=shape, r=3.2 if training.number in new_bests else 2.6)
     chart = plot.render("Score of every trial and the best so far")
     return Figure((Panel("", chart),), _history_keys(record), _history_caption(record, shown, records, unit))
@@ -73,7 +73,7 @@ def exploratory(record: StudyRecord, levels: Sequence[LevelCount], names: Mappin
     """Draw the completed trials' scores by level of a factor, one strip a level with a stroke at its mean."""
     unit = Unit.of(record.objective)
     values = [score * unit.scale for level in levels for score, _ in level.scores]
-    x = _score_axis(values, unit, record, keep=[level.mean * unit.scale for level in levels if level.mean is not None])
+    x = score_axis(values, unit, record, keep=[level.mean * unit.scale for level in levels if level.mean is not None])
     places = [(float(i), level_text(level.level)) for i, level in enumerate(levels)]
     y = Axis(-0.6, len(levels) - 0.4, tuple(places))
     margin = min(max(7 * max((len(name) for _, name in places), default=4) + 14, 56), 150)
@@ -83,7 +83,7 @@ def exploratory(record: StudyRecord, levels: Sequence[LevelCount], names: Mappin
         by_number = {t.number: score for score, t in level.scores}
         for training in thin([t for _, t in level.scores], MOST_DOTS):
             at = (by_number[training.number] * unit.scale, i + 0.5 * jitter(training.number))
-            plot.mark(at, "faint c1", tip=_trial_tip(training, names, unit), r=2.6)
+            plot.mark(at, "faint c1", tip=trial_tip(training, names, unit), r=2.6)
         if level.mean is not None:
             said = f"{level_text(level.level)}: mean {unit.level(level.mean)} of {plural(len(level.scores), 'completed trial')}"
             plot.mark((level.mean * unit.scale, float(i)), "ink", shape="bar", tip=said)
@@ -114,7 +114,8 @@ def _edge_words(record: StudyRecord) -> str:
     return f"On the edge: {listing(present)} trials that have no score in this range. " if present else ""
 
 
-def _score_axis(values: Sequence[float], unit: Unit, record: StudyRecord, *, keep: Sequence[float] = ()) -> Axis:
+def score_axis(values: Sequence[float], unit: Unit, record: StudyRecord, *, keep: Sequence[float] = ()) -> Axis:
+    """Return the axis of scores; the worst twentieth of many is held at its edge."""
     # The worst twentieth is held at the edge, so that a few lost trials do not press all others into one line.
     if len(values) >= 40:
         cuts = quantiles(values, n=20)
@@ -127,7 +128,8 @@ def _score_axis(values: Sequence[float], unit: Unit, record: StudyRecord, *, kee
     return Axis(low, high, tuple(tick for tick in axis.ticks if low <= tick[0] <= high))
 
 
-def _trial_tip(training: TrainingRecord, names: Mapping[str, str], unit: Unit) -> str:
+def trial_tip(training: TrainingRecord, names: Mapping[str, str], unit: Unit) -> str:
+    """Write what a mark's tip says of a trial: its state, its score, why it failed, what it decided."""
     score = score_of(training)
     head = f"trial {training.number} · {training.state}"
     reached = f" · {unit.level(score)}{unit.mark}" if score is not None and training.state != "broken" else ""
@@ -154,8 +156,8 @@ def _curve_panel(name: str, shown: Sequence[TrainingRecord], best: Sequence[Trai
         rank = ranks.get(number)
         plot.line(line, f"strong c{rank}" if rank else "single c0")
         if line:
-            tip = _trial_tip(by_number[number], names, Unit.of("")) if rank is None else ""
-            tip = tip or f"rank {rank} · {_trial_tip(by_number[number], names, Unit.of(''))}"
+            tip = trial_tip(by_number[number], names, Unit.of("")) if rank is None else ""
+            tip = tip or f"rank {rank} · {trial_tip(by_number[number], names, Unit.of(''))}"
             plot.mark(line[-1], f"ghost c{rank or 0}", tip=tip, r=3)
     return plot.render(f"{name} by epoch")
 

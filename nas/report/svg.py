@@ -7,7 +7,7 @@ stretched to the width with strokes that are not. Colours are classes (`c0`, `c1
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -64,6 +64,19 @@ def count_axis(low: float, high: float, *, count: int = 6) -> Axis:
     step = max(round(_step(max(high - low, 1) / count)), 1)
     first = math.ceil(low / step) * step
     return Axis(low, high, tuple((float(t), f"{t:,}") for t in range(first, math.floor(high) + 1, step)))
+
+
+def cost_axis(values: Sequence[float], write: Callable[[float], str], *, count: int = 5) -> Axis:
+    """Return a logarithmic axis around positive counts, with round ticks in the words of `write`."""
+    low, high = min(values) * 0.94, max(values) * 1.06
+    if high / low > 8:
+        places = [digit * 10.0**power for power in range(int(math.log10(low)), int(math.log10(high)) + 1) for digit in (1, 2, 5)]
+    else:
+        step = _step((high - low) / count)
+        places = [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    shown = [place for place in places if low <= place <= high]
+    every = math.ceil(len(shown) / (2 * count))
+    return Axis(low, high, tuple((place, write(place)) for place in shown[::every]), log=True)
 
 
 def place_axis(places: Sequence[str]) -> Axis:
