@@ -81,7 +81,7 @@ def _shipped(name: str) -> str:
 def _header(record: StudyRecord) -> Mapping[str, Any]:
     created = f"{record.created:%d %B %Y, %H:%M}" if isinstance(record.created, datetime) else ""
     told = states(record.search)
-    search = "" if record.is_beside and not record.search else plural(len(record.search), "trial")
+    search = plural(len(record.search), "trial") if record.has_search else ""
     shares = listing(f"{count:,} {state}" for state, count in told.items())
     measured = plural(len(record.measured), "measured training") if record.measured else ""
     facts = [f"{search} ({shares})" if shares else search, measured, f"{tables.training_time(record)} of training"]

@@ -133,7 +133,7 @@ def accounts(record: StudyRecord) -> Table:
     planned = {"search": record.planned_search, design: record.planned_measured}
     found = {"search": states(record.search), design: states(record.measured)}
     planned["tune"], found["tune"] = record.planned_tuning, states(record.tuning)
-    phases = (design,) if record.is_beside and not record.search else ("search", design) if record.plan or record.measured else ("search",)
+    phases = (*(("search",) if record.has_search else ()), *((design,) if record.plan or record.measured else ()))
     phases = (*phases[:-1], "tune", phases[-1]) if record.planned_tuning else phases
     shown = [s for s in STATES if s in ("complete", "failed") or any(s in counts for counts in found.values())]
     rows = []

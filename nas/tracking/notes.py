@@ -51,7 +51,7 @@ def progress(record: StudyRecord) -> str:
     """Return `12 of 30 trials, 40 of 60 measured trainings (2 did not train, 1 broken)`."""
     done = [t for t in record.search if t.state in ("complete", "pruned", "failed")]
     measured = [t for t in record.measured if t.state in ("complete", "failed")]
-    told = [] if record.is_beside else [f"{len(done)} of {record.planned_search} trials"]
+    told = [f"{len(done)} of {record.planned_search} trials"] if record.has_search and not record.is_beside else []
     if record.plan:
         told.append(f"{len(measured)} of {record.planned_measured} {'measured trainings' if record.plan.levels else 'seeds'}")
     if record.planned_tuning:

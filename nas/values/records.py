@@ -182,6 +182,11 @@ class StudyRecord:
         return f"{self.name}-{self.key}"
 
     @property
+    def has_search(self) -> bool:
+        """Whether a search belongs to it: it is not beside one, and it is not measured alone, the search never begun."""
+        return bool(self.search) or not (self.is_beside or self.measured)
+
+    @property
     def is_beside(self) -> bool:
         """Whether this stands beside its study: an ablation, or a measurement that the space file does not ask for."""
         return "/" in self.key
