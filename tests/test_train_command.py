@@ -34,6 +34,7 @@ from nas.registry import Registry, discover
 from nas.report.retest import lines, sentence
 from nas.space import parse_space
 from nas.space.written_out import written_out
+from nas.study.crew import threads_for
 from nas.study.job import Job, run_job
 from nas.study.materials import context_of, load_split
 from nas.study.origins import study_to_train
@@ -136,7 +137,7 @@ def test_what_was_killed_comes_to_what_an_undisturbed_training_does(
     cost = cost_of(configuration.architecture, registry, context)
     seed = derive(5, "retraining", 0)
     before_threads = torch.get_num_threads()
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)  # as one worker alone has
+    torch.set_num_threads(threads_for(1))  # as one worker alone has
     try:
         undisturbed = run_job(Job(configuration, cost, context, "test_r2", seed, split_seed=5), registry)
     finally:
