@@ -92,7 +92,7 @@ class _Reader:
         return tree.text
 
     def value(self, path: str, tree: Tree, where: str) -> Scalar:
-        text = _text(tree)
+        text = text_of(tree)
         if text is None:
             raise self.parser.fail(f"must be a value of {path} as `nas check` prints it, got {describe(tree)}", tree, where)
         return self.space.value_of(path, text, Where(self.parser.file, tree.line, where))
@@ -243,11 +243,11 @@ class _Reader:
         return found or self.tree
 
 
-def _text(tree: Tree) -> str | None:
+def text_of(tree: Tree) -> str | None:
     """Return the written form of a value: a scalar's text, a list's as its label reads, or None for a mapping."""
     if isinstance(tree, ScalarTree):
         return tree.text or "null"
-    parts = [_text(item) for item in tree.items] if isinstance(tree, SequenceTree) else [None]
+    parts = [text_of(item) for item in tree.items] if isinstance(tree, SequenceTree) else [None]
     return "-".join(part for part in parts if part) if all(parts) else None
 
 

@@ -39,7 +39,7 @@ def schema_of(registry: Registry) -> dict[str, Any]:
             "architecture": {"$ref": "#/definitions/network"},
             "train": _section(parameters_of(Recipe, "train"), Recipe),
             "probes": {"type": "array", "items": {"$ref": "#/definitions/probe"}},
-            "search": _section(parameters_of(SearchOptions, "search"), SearchOptions, constant=True),
+            "search": _search(),
             "measure": _measure(registry),
             "constraints": {"type": "array", "items": {"type": "string", "pattern": f"^({'|'.join(QUANTITIES)})\\s*[<>]=?\\s*[0-9.]"}},
             "shared": {"type": "object", "description": "Decisions that are made once and used by name: `{shared: name}`."},
@@ -71,6 +71,12 @@ def _section(declared: Sequence[Parameter], cls: type, *, constant: bool = False
         "properties": {p.name: make(p.type) for p in declared},
         "required": [p.name for p in declared if p.required],
     }
+
+
+def _search() -> dict[str, Any]:
+    section = _section(parameters_of(SearchOptions, "search"), SearchOptions, constant=True)
+    start = {"type": "array", "minItems": 1, "items": {"type": "object", "description": "Values of decisions, by their paths."}}
+    return {**section, "properties": {**section["properties"], "start": start}}
 
 
 def _value(expected: ParameterType) -> dict[str, Any]:

@@ -65,7 +65,9 @@ def refuse_unused(parser: Parser) -> None:
 def read_search(parser: Parser, tree: MappingTree, task: str) -> SearchOptions:
     """Read `search:`; 30 trials where neither trials nor minutes are given, and the task's first metric where no objective is."""
     inner = read_mapping(parser, tree, "search")
-    options = SearchOptions(**_constants(parser, inner, parameters_of(SearchOptions, "search"), "search"))
+    # `start` names decisions, and is read once all of them are known.
+    settings = replace(inner, entries=tuple(entry for entry in inner if entry.key != "start")) if inner else None
+    options = SearchOptions(**_constants(parser, settings, parameters_of(SearchOptions, "search"), "search"))
     if inner and options.maximize and options.minimize:
         raise parser.fail("give one of `maximize` and `minimize`, got both", inner, "search")
     for key in ("maximize", "minimize"):

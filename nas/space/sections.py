@@ -33,7 +33,8 @@ class SearchOptions:
     searched for. `sampler` proposes architectures: tpe (a tree of Parzen estimators over groups of decisions), gp (a Gaussian process),
     cmaes (ranges of numbers), nsga2 (a genetic algorithm), evolution (regularised: Real et al. 2019), qmc (a Sobol sequence), grid
     (every combination once), random. `pruner` ends poor trials early: median, asha (asynchronous successive halving), hyperband,
-    none. `workers` is the number of processes; null takes one a core, or one a GPU where there are several.
+    none. `start` lists configurations that are tried first; `start_from` names an earlier study whose best ones are tried after
+    them. `workers` is the number of processes; null takes one a core, or one a GPU where there are several.
     """
 
     trials: Count | None = None
@@ -42,6 +43,7 @@ class SearchOptions:
     minimize: str | None = None
     sampler: Literal["tpe", "gp", "cmaes", "nsga2", "evolution", "qmc", "grid", "random"] = "tpe"
     pruner: Literal["median", "asha", "hyperband", "none"] = "median"
+    start_from: str | None = None
     workers: Count | None = None
 
     @property

@@ -28,6 +28,7 @@ from nas.space.section_reader import (
     refuse_unused,
 )
 from nas.space.sections import Constraint, InputOptions, MeasureOptions, SearchOptions
+from nas.space.start_section import read_starts
 from nas.space.task_section import metrics_of, read_task, refuse_smoothing
 from nas.space.templates import Decision, NodeTemplate, Placed, Template, decisions_in, document_of, plugins_in
 from nas.space.yaml_tree import MappingTree, ScalarTree, describe, read_yaml
@@ -58,6 +59,8 @@ class Space:
     input: InputOptions | None
     registry: Registry
     probes: tuple[PluginNode, ...] = ()
+    starts: tuple[tuple[tuple[str, Scalar], ...], ...] = ()
+    """The configurations that the search tries first, as (path, value) pairs."""
 
     @property
     def roots(self) -> Mapping[str, Template]:
@@ -97,6 +100,8 @@ class Space:
             **{f"probes.{probe.name}": probe.to_dict()[probe.name] for probe in self.probes},
             "constraints": sorted(str(c) for c in self.constraints),
             "search": f"{self.search.direction} {self.search.objective}, {self.search.sampler}, {self.search.pruner}",
+            **({"search.start": [dict(start) for start in self.starts]} if self.starts else {}),
+            **({"search.start_from": self.search.start_from} if self.search.start_from else {}),
             "seed": self.seed,
             "plugins": dict(self.registry.sources(used)),
         }
@@ -172,6 +177,7 @@ def parse_space(text: str, file: str, registry: Registry) -> Space:
     refuse_unused(parser)
     _refuse_clashing_paths(parser, space)
     refuse_misfit(parser, tree, space.search, space.decisions)
+    space = replace(space, starts=read_starts(parser, space, tree))
     measure = tree.get("measure")
     if measure is None:
         return space

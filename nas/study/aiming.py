@@ -14,6 +14,7 @@ from nas.measuring.design import Twins
 from nas.measuring.retraining import Retraining
 from nas.sampling import recognise, refuse_unused
 from nas.space import Asked, MeasureOptions, Space, Template, asked_measure
+from nas.study.starts import decisions_of
 from nas.study.study import Study
 from nas.values.architecture import PluginNode
 from nas.values.domains import Scalar
@@ -105,10 +106,10 @@ def base_from_study(space: Space, title: str, storage_url: str, *, plugins: Sequ
     Raises UserError where there is no such study or trial, or where `space` does not hold the architecture.
     """
     best = best_of(Study.reopen(title, storage_url, plugins=plugins))
-    assert best.configuration is not None, "best_of returns trained ones"
-    base = _recognised(space.architecture, best.configuration.architecture.network, "architecture", f"the best architecture of {title}")
-    known = {path: value for path, value in best.decisions if path in space.decisions and space.decisions[path].domain.contains(value)}
-    return {**known, **base}
+    try:
+        return decisions_of(space, best)
+    except SpaceError as error:
+        raise UserError(f"the best architecture of {title} is not in the space: {error}") from None
 
 
 def base_from_file(space: Space, file: str | Path) -> dict[str, Scalar]:

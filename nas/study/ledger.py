@@ -87,6 +87,11 @@ class Ledger:
         """Which phase the study belongs to."""
         return cast(Phase, self.study.user_attrs.get("phase", "search"))
 
+    def start_of(self, slot: str) -> Mapping[str, Scalar]:
+        """Return the decisions that a search slot starts from, none for one that the sampler decides alone."""
+        starts, place = self.study.user_attrs.get("starts", ()), int(slot.removeprefix("t"))
+        return starts[place] if place < len(starts) else {}
+
     # --- the queue ---------------------------------------------------------------------------------------------------
 
     def ensure(self, slots: Iterable[Slot]) -> int:
@@ -133,6 +138,11 @@ class Ledger:
         if not self._given_up(slot, self.study.get_trials(deepcopy=False), attempts=MAX_ATTEMPTS - 1):
             widths = tuple(frozen.user_attrs.get("widths", ()))
             self.queue(Slot(slot, frozen.user_attrs["seed"], fixed, cell_of(frozen.user_attrs), widths), frozen.params)
+
+    def requeue(self, trial: Trial) -> None:
+        """Queue the slot of a search trial anew, to be sampled again but for what it starts from."""
+        slot = trial.user_attrs["slot"]
+        self.queue(Slot(slot, trial.user_attrs["seed"], self.start_of(slot)), {})
 
     def claim(self) -> Trial | None:
         """Take the next waiting trial, or None. Two workers never get the same one."""

@@ -20,6 +20,7 @@ from nas.space import MeasureOptions, Space, parse_space
 from nas.study.known import changes, find_study, studies_in
 from nas.study.ledger import Ledger, Slot
 from nas.study.materials import context_of, describe_data, identity_of, refuse_without_data, study_key
+from nas.study.starts import starts_of
 from nas.study.storage import open_storage
 from nas.study.subjects import built_probes
 from nas.study.tuning import Tuning
@@ -68,7 +69,9 @@ class Study:
             "key": key, "hash": own, "name": space.name, "space_text": space.text, "space_file": space.file,
             "identity": identity_of(space), "plugins": [str(Path(p).resolve()) for p in plugins], "data": describe_data(space),
         }  # fmt: skip
-        study = cls._opened(space, about, storage_url)
+        # Once: an earlier study may have grown since.
+        starts = {} if same and not new else starts_of(space, storage_url)
+        study = cls._opened(space, {**starts, **about}, storage_url)
         others = [a for a in known if a["name"] == space.name and a.get("hash") != own]
         if others and not same:
             study.changes = changes(others[-1], about)
@@ -258,7 +261,7 @@ class Study:
     def search_slots(self, *, ahead: int) -> list[Slot]:
         """Return the search's slots: as many as `trials`, or `ahead` of those told where only a time is given."""
         count = self.space.search.trials or self.search.count_told() + ahead
-        return [Slot(f"t{i}", derive(self.space.seed, "trial", i), {}) for i in range(count)]
+        return [Slot(f"t{i}", derive(self.space.seed, "trial", i), self.search.start_of(f"t{i}")) for i in range(count)]
 
     def measure_slots(self) -> list[Slot]:
         """Return the measured design's slots. Raises UserError where constraints refuse every draw."""

@@ -35,7 +35,7 @@ from nas.space import Space, parse_space
 from nas.study.crew import Task
 from nas.study.job import Job, run_in_processes, run_job, split_seed_of
 from nas.study.kept import checkpoint_file, keep_best_alone, network_file
-from nas.study.ledger import Ledger, Slot
+from nas.study.ledger import Ledger
 from nas.study.materials import context_of, study_key
 from nas.study.samplers import make_pruner, make_sampler
 from nas.study.storage import HEARTBEAT_S, open_storage
@@ -205,7 +205,7 @@ def _decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None
         raise StudyError(f"{invalid} sampled architectures break the constraints {[str(c) for c in space.constraints]}; loosen them")
     desk.ledger.study.set_user_attr("num_invalid", invalid + 1)
     if desk.ledger.phase == "search":
-        desk.ledger.queue(Slot(trial.user_attrs["slot"], trial.user_attrs["seed"], {}), {})
+        desk.ledger.requeue(trial)
     # A tuning search has one open trial at a time: whoever runs the study queues the slot again, at the event.
     desk.ledger.fail(trial, "invalid")
     return None, cost
