@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from in_process import nas_here
 
+from nas.cli.check import sentences
 from nas.errors import SpaceError, UserError
 from nas.registry import Registry
 from nas.sampling import sample
 from nas.space import Space, parse_space
 from nas.study.ledger import Ledger
+from nas.study.preview import preview
 from nas.study.study import Study
 from nas.study.trials import suggest
 from nas.values.domains import Scalar
@@ -155,6 +157,11 @@ def test_an_unknown_earlier_study_is_answered_with_the_nearest(registry: Registr
     earlier = Study.open(space_with(registry, "trials: 2"), url(tmp_path))
     with pytest.raises(UserError, match=f"did you mean '{earlier.title}'"):
         Study.open(space_with(registry, f"start_from: {earlier.title}x", TEXT.replace("name: warm", "name: later")), url(tmp_path))
+
+
+def test_check_says_what_the_search_starts_from(registry: Registry) -> None:
+    seen = preview(space_with(registry, f"trials: 4, start_from: other-12345678, start: [{{{DEPTH}: 3}}]"), samples=1)
+    assert "The search trains 4; first the 1 configuration of `start`, then the best of other-12345678." in sentences(seen)
 
 
 def test_a_start_is_trained_until_the_rest_meets_the_constraints_and_zero_cost_scores_are_logged(tmp_path: Path) -> None:

@@ -77,7 +77,10 @@ def sentences(seen: Preview) -> list[str]:
         lines.append(f"Every training is measured by {', '.join(seen.probes)}; the time for it is not in what follows.")
     if seen.minutes is None:
         return [*lines, "Nothing can be trained: `input:` stands in for the data. Name a data set under `data:` to search."]
-    lines.append(f"The search trains {seen.planned_search or 'as many as fit into its minutes'}.")
+    first = [f"the {_count(seen.starts, 'configuration')} of `start`"] if seen.starts else []
+    first += [f"the best of {seen.start_from}"] if seen.start_from else []
+    told = f"; first {', then '.join(first)}" if first else ""
+    lines.append(f"The search trains {seen.planned_search or 'as many as fit into its minutes'}{told}.")
     if seen.replicates is not None:
         lines += _measurement(seen)
     lines.append(f"On this machine that takes {_duration(seen.minutes)} with {_count(seen.workers, 'worker')}, pruning left out.")

@@ -87,10 +87,10 @@ class Ledger:
         """Which phase the study belongs to."""
         return cast(Phase, self.study.user_attrs.get("phase", "search"))
 
-    def start_of(self, slot: str) -> Mapping[str, Scalar]:
-        """Return the decisions that a search slot starts from, none for one that the sampler decides alone."""
-        starts, place = self.study.user_attrs.get("starts", ()), int(slot.removeprefix("t"))
-        return starts[place] if place < len(starts) else {}
+    @property
+    def starts(self) -> tuple[Mapping[str, Scalar], ...]:
+        """The decisions that the first slots of a search start from."""
+        return tuple(self.about.get("starts", ()))
 
     # --- the queue ---------------------------------------------------------------------------------------------------
 
@@ -141,8 +141,9 @@ class Ledger:
 
     def requeue(self, trial: Trial) -> None:
         """Queue the slot of a search trial anew, to be sampled again but for what it starts from."""
-        slot = trial.user_attrs["slot"]
-        self.queue(Slot(slot, trial.user_attrs["seed"], self.start_of(slot)), {})
+        slot, starts = trial.user_attrs["slot"], self.starts
+        place = int(slot.removeprefix("t"))
+        self.queue(Slot(slot, trial.user_attrs["seed"], starts[place] if place < len(starts) else {}), {})
 
     def claim(self) -> Trial | None:
         """Take the next waiting trial, or None. Two workers never get the same one."""

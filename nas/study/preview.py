@@ -60,6 +60,8 @@ class Preview:
     minutes: float | None
     workers: int
     probes: tuple[str, ...] = ()
+    starts: int = 0
+    start_from: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
@@ -115,6 +117,8 @@ class _Look:
             tune_trials=twins.plan.tune_trials if twins else 0,
             replicates=options.replicates if options else None,
             probes=tuple(probe.name for probe in space.probes),
+            starts=len(space.starts),
+            start_from=space.search.start_from,
             looks=options.looks if options else (),
             detectable=_detectable(replicates, looks=bool(options and options.looks)),
             minutes=None if space.input else self.minutes(planned, replicates + (twins.plan.tune_trials if twins else 0)),

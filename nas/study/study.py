@@ -261,7 +261,8 @@ class Study:
     def search_slots(self, *, ahead: int) -> list[Slot]:
         """Return the search's slots: as many as `trials`, or `ahead` of those told where only a time is given."""
         count = self.space.search.trials or self.search.count_told() + ahead
-        return [Slot(f"t{i}", derive(self.space.seed, "trial", i), self.search.start_of(f"t{i}")) for i in range(count)]
+        fixed = dict(enumerate(self.search.starts))
+        return [Slot(f"t{i}", derive(self.space.seed, "trial", i), fixed.get(i, {})) for i in range(count)]
 
     def measure_slots(self) -> list[Slot]:
         """Return the measured design's slots. Raises UserError where constraints refuse every draw."""
