@@ -83,8 +83,11 @@ def test_a_space_of_one_size_has_no_figure_of_cost() -> None:
     assert "front" not in Page(render(searched(trial(0, 100, 0.5), trial(1, 100, 0.6)), effects=None)).sections
 
 
-@pytest.mark.parametrize("values", [(100, 101), (12_000, 30_000), (1, 3e9), (7, 7)])
-def test_the_axis_of_costs_has_round_ticks_within(values: tuple[float, float]) -> None:
+@pytest.mark.parametrize("values", [(100, 101), (1000, 1010), (12_000, 30_000), (3.1e6, 3.9e6), (1, 3e9), (7, 7)])
+def test_the_axis_of_costs_has_ticks_within_that_stand_where_they_say(values: tuple[float, float]) -> None:
     axis = cost_axis(values, count_text)
     assert 1 <= len(axis.ticks) <= 11
-    assert all(axis.low <= value <= axis.high for value, _ in axis.ticks)
+    for value, written in axis.ticks:
+        assert axis.low <= value <= axis.high
+        letter = written[-1]
+        assert float(written.rstrip("kMG")) * {"k": 1e3, "M": 1e6, "G": 1e9}.get(letter, 1) == pytest.approx(value)

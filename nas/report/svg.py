@@ -72,7 +72,9 @@ def cost_axis(values: Sequence[float], write: Callable[[float], str], *, count: 
     if high / low > 8:
         places = [digit * 10.0**power for power in range(int(math.log10(low)), int(math.log10(high)) + 1) for digit in (1, 2, 5)]
     else:
-        step = _step((high - low) / count)
+        # Two digits at most, so that a label such as 1.2M is where it says.
+        least = max(10.0 ** (math.floor(math.log10(high)) - 1), 1.0)
+        step = max(_step((high - low) / count, (1, 2, 5, 10)), least)
         places = [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
     shown = [place for place in places if low <= place <= high]
     every = math.ceil(len(shown) / (2 * count))
@@ -199,9 +201,9 @@ class Plot:
         return "L".join(f"{self.x.share(x) * 1000:.1f} {self._y(y, hold=False):.1f}" for x, y in points)
 
 
-def _step(rough: float) -> float:
+def _step(rough: float, nice: Sequence[float] = (1, 2, 2.5, 5, 10)) -> float:
     power = 10.0 ** math.floor(math.log10(rough))
-    return next(nice * power for nice in (1, 2, 2.5, 5, 10) if nice * power >= rough * 0.999)
+    return next(digit * power for digit in nice if digit * power >= rough * 0.999)
 
 
 def _tick_text(value: float, step: float, digits: int) -> str:
