@@ -122,10 +122,10 @@ def test_an_earlier_study_gives_its_best_that_lie_in_the_space(registry: Registr
     narrow = TEXT.replace("name: warm", "name: later").replace("{int: [1, 5]}", "{int: [1, 3]}").replace("[0.01, 0.2]", "[0.01, 0.1]")
     study = Study.open(space_with(registry, f"trials: 9, start_from: {earlier.title}", narrow), url(tmp_path))
     ranked = sorted(tried, key=lambda decided: -float(str(decided[DEPTH])) - float(str(decided[RATE])))
-    fitting = [d for d in ranked if int(str(d[DEPTH])) <= 3][:5]
-    starts = [dict(slot.fixed) for slot in study.search_slots(ahead=0) if slot.fixed]
     # A learning rate that is not in the space is the sampler's.
-    assert starts == [{p: v for p, v in d.items() if p != RATE or float(str(v)) <= 0.1} for d in fitting]
+    fitting = [{p: v for p, v in d.items() if p != RATE or float(str(v)) <= 0.1} for d in ranked if int(str(d[DEPTH])) <= 3]
+    once = [d for i, d in enumerate(fitting) if d not in fitting[:i]]
+    assert [dict(slot.fixed) for slot in study.search_slots(ahead=0) if slot.fixed] == once[:5]
 
 
 def test_what_was_taken_from_an_earlier_study_stays_when_that_grows(registry: Registry, tmp_path: Path) -> None:

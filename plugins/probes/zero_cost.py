@@ -119,7 +119,7 @@ def synaptic_flow(network: nn.Module, shape: torch.Size) -> tuple[float, ...]:
         total = network(ones).sum()
         gradients = torch.autograd.grad(total, weights, allow_unused=True)
     pairs = zip(weights, gradients, strict=True)
-    return tuple(0.0 if gradient is None else float((weight * gradient).abs().sum()) for weight, gradient in pairs)
+    return tuple(0.0 if gradient is None else float((weight.detach() * gradient).abs().sum()) for weight, gradient in pairs)
 
 
 @torch.no_grad()
