@@ -79,9 +79,9 @@ def parse(words: list[str], *, whole: bool) -> None:
         context = click.Context(command, info_name=name, parent=context)
     try:
         command.make_context(command.name, list(words), parent=context.parent)
-    except click.MissingParameter as missing:
-        # What is only named in a sentence need not be complete.
-        assert not whole, missing.format_message()
+    except click.MissingParameter:
+        if whole:  # what is only named in a sentence need not be complete
+            raise
     except click.exceptions.Exit:
         pass  # --help, --version
 
