@@ -40,6 +40,19 @@ def threads_for(workers: int) -> int:
     return max(1, len(os.sched_getaffinity(0)) // workers) if hasattr(os, "sched_getaffinity") else 1
 
 
+def devices_for(place: int, workers: int) -> dict[str, str]:
+    """Return the environment that gives the worker at `place`, one of `workers`, its GPU: of those that this process may use.
+
+    A single worker keeps them all, for a recipe that shares one training between them.
+    """
+    count = torch.cuda.device_count()
+    if count < 2 or workers < 2:
+        return {}
+    # A person or a scheduler may have left only some to us, by their numbers or names.
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name] or [str(i) for i in range(count)]
+    return {"CUDA_VISIBLE_DEVICES": visible[place % min(count, len(visible))]}
+
+
 @dataclass(frozen=True)
 class Task:
     """What workers are given: ledgers in the order of work, until when search trials are claimed, where networks are kept."""
@@ -133,8 +146,7 @@ class Crew:
     def _start(self, place: int) -> Member:
         threads = str(self.threads)
         environment = {**KEEP_MEMORY, **os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        if torch.cuda.device_count() > 1:
-            environment["CUDA_VISIBLE_DEVICES"] = str(place % torch.cuda.device_count())
+        environment |= devices_for(place, self.capacity)
         process = subprocess.Popen(
             self.command,
             stdin=subprocess.PIPE,  # it closes when this process ends, however it ends, and the worker with it
