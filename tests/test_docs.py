@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from nas.cli.main import nas
 from nas.errors import UserError
@@ -136,9 +137,15 @@ def test_every_whole_space_of_a_page_parses(page: Path, registry: Registry) -> N
             parse_space(text, page.name, registry)
 
 
-def test_every_page_is_in_the_index() -> None:
-    linked = {target.partition("#")[0] for target in LINK.findall((DOCS / "README.md").read_text(encoding="utf-8"))}
-    assert {page.name for page in DOCS.glob("*.md")} - {"README.md"} <= linked
+def test_the_index_and_the_site_have_every_page_in_one_order() -> None:
+    rows = re.findall(r"^\| \[[^\]]*\]\(([^)]*)\)", (DOCS / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sorted(rows) == sorted({page.name for page in DOCS.glob("*.md")} - {"README.md"})
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert [file for entry in site["nav"] for file in entry.values()] == ["README.md", *rows]
+
+
+def test_no_page_of_the_site_links_outside_it() -> None:
+    assert not [target for page in DOCS.glob("*.md") for target in LINK.findall(prose(page)) if target.startswith("..")]
 
 
 def chapter(name: str) -> str:
