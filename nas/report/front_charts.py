@@ -66,12 +66,10 @@ def _seen(record: StudyRecord, cost: CostName, count: int) -> str:
         return f"Of {plural(count, 'finished trial')} trial {last.number} is the best and has the fewest {told}."
     ends = [f"{unit.level(t.outcome.score if t.outcome else None)}{unit.mark} at {count_text(cost_in(t, cost))}" for t in (first, last)]
     ratio = cost_in(last, cost) / max(cost_in(first, cost), 1)
+    more = f", {ratio:.2g} times as many" if ratio >= 1.5 else ""
     where = (
         f"trials {listing(str(t.number) for t in front)}"
         if len(front) <= 8
         else f"from trial {front[0].number} to trial {front[-1].number}"
     )
-    return (
-        f"In {told}, {len(front)} of {plural(count, 'finished trial')} are on the front ({where}): from {ends[0]} to {ends[1]}, "
-        f"{ratio:.2g} times as many."
-    )
+    return f"In {told}, {len(front)} of {plural(count, 'finished trial')} are on the front ({where}): from {ends[0]} to {ends[1]}{more}."
