@@ -50,6 +50,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
 
 
+@pytest.fixture(autouse=True)
+def own_environment() -> None:
+    """Forget where an earlier test of this process kept its records: libraries write it into the environment."""
+    for name in [name for name in os.environ if name.startswith(("MLFLOW_TRACKING", "NAS_"))]:
+        del os.environ[name]
+
+
 @pytest.fixture(scope="session")
 def registry() -> Registry:
     return discover()

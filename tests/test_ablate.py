@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -165,7 +166,7 @@ def test_an_interrupted_ablation_goes_on_to_the_same_numbers(finished: tuple[Pat
     command = [sys.executable, "-m", "nas", *ARGUMENTS]
     process = subprocess.Popen(command, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
-    assert any("ablate 2/6" in line for line in process.stdout)
+    assert any(re.search(r"ablate [2-5]/6", line) for line in process.stdout)  # two may be done at once
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
 

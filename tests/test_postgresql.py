@@ -70,7 +70,7 @@ def test_workers_that_claim_at_the_same_moment_never_share_a_trial(server: str) 
 
 
 def test_a_study_on_the_server_is_joined_from_elsewhere_and_survives_a_killed_worker(server: str, tmp_path: Path, small_text: str) -> None:
-    (tmp_path / "small.yaml").write_text(small_text)
+    (tmp_path / "small.yaml").write_text(small_text.replace("epochs: 2", "epochs: 16"))  # long enough to be joined
     nas = [sys.executable, "-m", "nas"]
     search = subprocess.Popen(
         [*nas, "search", "small.yaml", "--storage", server], cwd=tmp_path, env=clean_environment(),

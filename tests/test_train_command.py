@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -368,6 +369,7 @@ def test_a_network_is_a_model_of_mlflows_that_another_process_loads_without_nas(
     title = searched.record.title
     told = CliRunner().invoke(export_command, [title, "--to", str(tmp_path / "out"), "--format", "torch_export", "--mlflow", "--json"])
     assert told.exit_code == 0, told.output
+    assert "MLFLOW_TRACKING_URI" not in os.environ, "records of this process go where they went before"
     document = json.loads(told.output)
     x, answers = torch.linspace(-1, 1, 40).view(10, 4), tmp_path / "answers.pt"
     program = f"""\

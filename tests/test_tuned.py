@@ -1,6 +1,7 @@
 """The tuned effect: an equal search for each arm, winners retrained with fresh seeds, an estimand of its own name (METHOD §3)."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -242,7 +243,7 @@ def test_a_tuning_that_was_killed_goes_on_to_the_same_winners_and_numbers(finish
     command = [sys.executable, "-m", "nas", "measure", "tuned.yaml"]
     process = subprocess.Popen(command, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
-    assert any("tune 2/6" in line for line in process.stdout)
+    assert any(re.search(r"tune [2-5]/6", line) for line in process.stdout)  # two may be done at once
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     document = run(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 
 import numpy as np
@@ -40,12 +41,17 @@ def log_model(uri: str, run: str, network: nn.Module, example: NDArray[np.float3
         import mlflow
         import mlflow.pytorch
 
+        before = os.environ.get("MLFLOW_TRACKING_URI")
         mlflow.set_tracking_uri(uri)
-        with mlflow.start_run(run_id=run):
-            logged = mlflow.pytorch.log_model(
-                network, name=MODEL, input_example=example, serialization_format="pt2",
-                pip_requirements=[f"torch=={version('torch').partition('+')[0]}", f"mlflow=={version('mlflow')}"],
-            )  # fmt: skip
+        try:
+            with mlflow.start_run(run_id=run):
+                logged = mlflow.pytorch.log_model(
+                    network, name=MODEL, input_example=example, serialization_format="pt2",
+                    pip_requirements=[f"torch=={version('torch').partition('+')[0]}", f"mlflow=={version('mlflow')}"],
+                )  # fmt: skip
+        finally:
+            # MLflow writes the address into the environment too, where it would send all later records of this process.
+            mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None takes it back
         client.set_terminated(run, info.status, info.end_time)
     except Exception as failure:  # torch, each kind of server and artifact store raise their own
         raise StudyError(f"run {run}: {in_words(failure, uri)}") from failure
