@@ -60,9 +60,8 @@ def search(
         UserError: the space, a plugin or an argument is wrong.
         StudyError: trainings keep failing, or the ledger cannot be reached. What is finished is kept.
     """
-    store = store or default_store()
+    store = _home(store)
     store.mkdir(parents=True, exist_ok=True)
-    keep_cache_in(store)
     loaded = _with_mode(_loaded(space, plugins), mode)
     study = Study.open(loaded, storage or default_storage(store), plugins=plugins, new=new)
     return _train(study, ("search", "measure"), store=store, workers=workers, keep=keep, watch=watch)
@@ -109,8 +108,7 @@ def measure(
     if mode and asked.replicates:
         raise UserError(f"measure: the mode {mode} and {asked.replicates} replicates say the same twice; give one of them")
     asked = replace(asked, replicates=_replicates_of(mode)) if mode else asked
-    store = store or default_store()
-    keep_cache_in(store)
+    store = _home(store)
     url = storage or default_storage(store)
     if isinstance(target, Space) or (target is not None and is_space_file(target)):
         store.mkdir(parents=True, exist_ok=True)
@@ -166,8 +164,7 @@ def ablate(
     if mode and replicates:
         raise UserError(f"ablate: the mode {mode} and {replicates} replicates say the same twice; give one of them")
     replicates = _replicates_of(mode) if mode else replicates
-    store = store or default_store()
-    keep_cache_in(store)
+    store = _home(store)
     url = storage or default_storage(store)
     if isinstance(target, Space) or (target is not None and is_space_file(target)):
         store.mkdir(parents=True, exist_ok=True)
@@ -179,10 +176,7 @@ def ablate(
     if isinstance(study.design, Ablation):
         if settings or references or only:
             raise UserError(f"{study.title} is decided already; give the study {study.search.name} for another ablation")
-        design = study.design
-        study = study.measuring(replace(
-            design, replicates=replicates or design.replicates, smallest_effect=smallest_effect or design.smallest_effect
-        ))  # fmt: skip
+        study = study.measuring(study.design.sized(replicates, smallest_effect))
     else:
         space = study.space
         study = ablation_of(
@@ -227,9 +221,8 @@ def train(
         UserError: an argument is wrong, or there is no such architecture.
         StudyError: as for `search`.
     """
-    store = store or default_store()
+    store = _home(store)
     store.mkdir(parents=True, exist_ok=True)
-    keep_cache_in(store)
     given = load_space(target, discover(plugins)) if isinstance(target, str | Path) and is_space_file(target) else target
     study = study_to_train(
         given, storage or default_storage(store), uri=store_uri(store), settings=settings or {}, architecture=architecture,
@@ -242,6 +235,13 @@ def train(
 def is_space_file(target: str | Path) -> bool:
     """Say whether `target` names a space file rather than a study."""
     return Path(target).suffix in (".yaml", ".yml") or (Path(target).is_file() and not is_network(target))
+
+
+def _home(store: Path | None) -> Path:
+    """Return the folder of the results, and keep decoded pictures there from now on."""
+    chosen = store or default_store()
+    keep_cache_in(chosen)
+    return chosen
 
 
 def _replicates_of(mode: str) -> int:

@@ -134,7 +134,7 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 def test_every_whole_space_of_a_page_parses(page: Path, registry: Registry) -> None:
     for text in blocks(page, "yaml"):
         if re.search(r"^architecture:", text, flags=re.MULTILINE):
-            parse_space(text, page.name, registry)
+            assert parse_space(text, page.name, registry).file == page.name
 
 
 def test_the_index_and_the_site_have_every_page_in_one_order() -> None:

@@ -47,31 +47,28 @@ class OneLayer(Block):
     assert set(best.params) == {"architecture.staged.depth", "architecture.staged.block.one_layer.kernel_size"}
 
 
+def search_with(optimizer: str, nas_command: Command, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Search with an optimizer of the user's own that does `optimizer` in place of being built."""
+    (folder / "plugins").mkdir()
+    (folder / "plugins" / "bad.py").write_text(
+        "import os\n\nfrom nas.plugin import Optimizer, plugin\n\n\n@plugin('bad')\nclass Bad(Optimizer):\n"
+        f"    '''Fails.'''\n\n    def build(self, parameters):\n        {optimizer}\n"
+    )
+    (folder / "bad.yaml").write_text(
+        "architecture: {staged: {widths: [4], depth: 1}}\ntrain: {epochs: 1, optimizer: bad}\nsearch: {trials: 4, workers: 1}\n"
+    )
+    return nas_command("search", "bad.yaml")
+
+
 def test_a_plugin_that_raises_stops_the_run_with_its_message(tmp_path: Path, nas_command: Command) -> None:
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "bad.py").write_text(
-        "from nas.plugin import Optimizer, plugin\n\n\n@plugin('explodes')\nclass Explodes(Optimizer):\n"
-        "    '''Raises.'''\n\n    def build(self, parameters):\n        raise RuntimeError('the fuse is lit')\n"
-    )
-    (tmp_path / "bad.yaml").write_text(
-        "architecture: {staged: {widths: [4], depth: 1}}\ntrain: {epochs: 1, optimizer: explodes}\nsearch: {trials: 4, workers: 1}\n"
-    )
-    done = nas_command("search", "bad.yaml")
+    done = search_with("raise RuntimeError('the fuse is lit')", nas_command, tmp_path)
     assert done.returncode == 1
     assert "the fuse is lit" in done.stderr
     assert "3 trainings in a row failed" in done.stderr
 
 
 def test_a_training_that_crashes_its_worker_every_time_ends_the_run_with_the_signal(tmp_path: Path, nas_command: Command) -> None:
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "crash.py").write_text(
-        "import os\n\nfrom nas.plugin import Optimizer, plugin\n\n\n@plugin('crashes')\nclass Crashes(Optimizer):\n"
-        "    '''Aborts.'''\n\n    def build(self, parameters):\n        os.abort()\n"
-    )
-    (tmp_path / "bad.yaml").write_text(
-        "architecture: {staged: {widths: [4], depth: 1}}\ntrain: {epochs: 1, optimizer: crashes}\nsearch: {trials: 4, workers: 1}\n"
-    )
-    done = nas_command("search", "bad.yaml")
+    done = search_with("os.abort()", nas_command, tmp_path)
     assert done.returncode == 1
     assert "crashed with SIGABRT" in done.stderr
 

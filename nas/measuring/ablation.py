@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from nas.errors import UserError, nearest
@@ -53,6 +53,10 @@ class Ablation:
         """What is compared with what: every change with the unchanged architecture."""
         levels = tuple(change.level for change in self.changes)
         return MeasurePlan(FACTOR, UNCHANGED, levels, (), self.replicates, self.smallest_effect, self.metric, self.direction)
+
+    def sized(self, replicates: int | None, smallest_effect: float | None) -> Ablation:
+        """Return it with other replicates or another smallest effect, where those are given."""
+        return replace(self, replicates=replicates or self.replicates, smallest_effect=smallest_effect or self.smallest_effect)
 
     @property
     def num_trainings(self) -> int:

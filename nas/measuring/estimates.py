@@ -19,7 +19,7 @@ from nas.measuring.statistics import Floats
 from nas.measuring.trainings import At, Trainings, arrange, complete_replicates
 from nas.measuring.verdicts import NO_VERDICT, UNMEASURED, is_undetermined
 from nas.values.domains import Scalar
-from nas.values.effects import EFFECT, LOOKS, Effects, Look, Result
+from nas.values.effects import EFFECT, LOOKS, Effects, Estimate, Look, Result
 
 
 def estimate(
@@ -158,18 +158,6 @@ def _answer(asked: _Question, results: Sequence[Result], *, looks: tuple[Look, .
         estimand=asked.estimand,
         between=asked.between,
     )
-    told = [
-        line
-        for group in groups
-        for line in notes(
-            group,
-            overall=[found for found in overall if found.level in group.levels],
-            slopes=[found for found in slopes if found.level in group.levels],
-            why_no_slope=why_no_slope,
-            rules=rules,
-            looks=looks,
-        )
-    ]
     return Effects(
         factor=asked.factor,
         reference=asked.reference,
@@ -185,11 +173,31 @@ def _answer(asked: _Question, results: Sequence[Result], *, looks: tuple[Look, .
         slopes=slopes,
         at_each=judge(secondary, rules=rules, num_simultaneous=len(secondary)),
         sentence=tell(telling, overall, slopes),
-        notes=tuple(dict.fromkeys(told)),
+        notes=_notes_of(groups, overall, slopes, why_no_slope, rules, looks),
         looks=looks,
         interim=interim,
         estimand=asked.estimand,
     )
+
+
+def _notes_of(
+    groups: Sequence[Trainings], overall: Sequence[Estimate], slopes: Sequence[Estimate], why_no_slope: str, rules: Rules,
+    looks: tuple[Look, ...],
+) -> tuple[str, ...]:  # fmt: skip
+    """Return what has to be said of each group of arms, every line once."""
+    told = [
+        line
+        for group in groups
+        for line in notes(
+            group,
+            overall=[found for found in overall if found.level in group.levels],
+            slopes=[found for found in slopes if found.level in group.levels],
+            why_no_slope=why_no_slope,
+            rules=rules,
+            looks=looks,
+        )
+    ]
+    return tuple(dict.fromkeys(told))
 
 
 def _scale(trainings: Trainings) -> float:

@@ -32,11 +32,11 @@ def score_best(study: Study, folder: Path) -> Mapping[str, float]:
     file, number = best_file(folder, study.search), study.search.best_number()
     if file is None or known_score(study):
         return known_score(study)
-    study.search.note(**{NOTE: {"number": number, "figures": test_figures(file, study.space.registry)}})
+    study.search.note(**{NOTE: {"number": number, "figures": figures_on_test(file, study.space.registry)}})
     return known_score(study)
 
 
-def test_figures(file: Path, registry: Registry) -> dict[str, float]:
+def figures_on_test(file: Path, registry: Registry) -> dict[str, float]:
     """Return the figures of a kept network on the test part of the split that it was trained by: `test_accuracy` …, on the CPU."""
     kept = read_network(file, registry)
     configuration, network = kept.about.configuration, kept.network
