@@ -17,7 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,67 +25,25 @@ import optuna
 import torch
 from optuna.trial import Trial
 
-from nas.building import cost_of
-from nas.errors import NasError, StudyError
-from nas.measuring.capacity import with_widths
-from nas.measuring.retraining import with_epochs
+from nas.errors import NasError
 from nas.registry import Registry, discover
-from nas.sampling import Sample, sample
-from nas.space import Space, parse_space
+from nas.sampling import Sample
 from nas.study.crew import Task
+from nas.study.deciding import decide
+from nas.study.desk import Desk, open_desk
 from nas.study.job import Job, run_in_processes, run_job, split_seed_of
 from nas.study.kept import checkpoint_file, keep_best_alone, network_file
 from nas.study.ledger import Ledger
-from nas.study.materials import context_of, study_key
-from nas.study.samplers import make_pruner, make_sampler
+from nas.study.materials import context_of
 from nas.study.storage import HEARTBEAT_S, open_storage
-from nas.study.trials import suggest
-from nas.study.tuning import sampler_seed
 from nas.values.outcome import Cost, Outcome
-from nas.values.seeds import derive
 
 Emit = Callable[[Mapping[str, Any]], None]
 """Where a worker says what happens: one mapping an event, `{"event": "finished", "ledger": …, "trial": …}`."""
 
-MAX_INVALID = 1000
 WAIT_S = 0.2
 IDLE_S = 10.0
 """A worker that found nothing to tune for this long ends; whoever queues more starts another."""
-
-
-@dataclass(frozen=True)
-class Desk:
-    """What a worker has at hand for one ledger: its space, parsed by this process's own plugins."""
-
-    ledger: Ledger
-    space: Space
-    plugins: tuple[str, ...]
-    deadline: float | None
-    networks: Path | None = None
-    """The store's folder of kept networks; None where none are to be kept."""
-
-    epochs: int | None = None
-    """Of a retraining: how long it trains, where that is not as the space says."""
-
-    @property
-    def keeps(self) -> bool:
-        """Whether completed trainings keep their networks: of a search the best one, of a measurement all where asked for."""
-        return self.networks is not None and (self.ledger.phase in ("search", "train") or bool(self.ledger.about.get("keep")))
-
-    @property
-    def is_open_ended(self) -> bool:
-        """Whether only the clock ends the queue, so that an empty one is about to be filled again."""
-        return self.deadline is not None and self.space.search.trials is None
-
-    @property
-    def metric(self) -> str:
-        """The metric that a training is judged by: the objective in a search, the design's metric in a measurement."""
-        return str(self.ledger.about["metric"]) if self.is_measuring else self.space.search.objective
-
-    @property
-    def is_measuring(self) -> bool:
-        """Whether the trainings are a design's: nothing is pruned, and the test split is scored once."""
-        return self.ledger.phase not in ("search", "tune")
 
 
 def work(
@@ -101,7 +59,7 @@ def work(
 
 
 def _work_on(task: Task, storage: optuna.storages.BaseStorage, registry: Registry, plugins: Sequence[str], emit: Emit) -> None:
-    desks = [replace(_desk(storage, name, registry, plugins, task.deadline), networks=task.networks) for name in task.ledgers]
+    desks = [replace(open_desk(storage, name, registry, plugins, task.deadline), networks=task.networks) for name in task.ledgers]
     for desk in [desk for desk in desks if desk.ledger.phase == "search"]:
         _work_through(desk, registry, emit)
     _work_around([desk for desk in desks if desk.ledger.phase == "tune"], registry, emit)
@@ -140,34 +98,10 @@ def _work_through(desk: Desk, registry: Registry, emit: Emit) -> None:
             _run(desk, trial, registry, emit)
 
 
-def _desk(storage: optuna.storages.BaseStorage, name: str, registry: Registry, plugins: Sequence[str], deadline: float | None) -> Desk:
-    bare = Ledger(storage, name)
-    about = bare.about
-    space = parse_space(about["space_text"], about["space_file"], registry)
-    if study_key(space) != about["hash"]:
-        same_plugins = space.identity()["plugins"] == about["identity"].get("plugins")
-        what, mend = ("data", "the same files") if same_plugins else ("plugins", "the same --plugins folders and the same version")
-        raise StudyError(
-            f"{name}: this process finds other {what} than the study was made with, so its trainings would not be comparable; "
-            f"give the worker {mend}"
-        )
-    if bare.phase == "tune":
-        tuning = Ledger(storage, name, pruner=make_pruner(space))
-        shared = derive(space.seed, "sampler")
-        tuning.sampler_of = lambda waiting: make_sampler(space.search, sampler_seed(space, waiting, tuning), shared_seed=shared)
-        return Desk(tuning, space, tuple(plugins), None)
-    if bare.phase != "search":
-        return Desk(bare, space, tuple(plugins), None, epochs=about.get("design", {}).get("epochs"))
-    seed = derive(space.seed, "sampler", os.getpid(), time.time())
-    sampler = make_sampler(space.search, seed, shared_seed=derive(space.seed, "sampler"))
-    ledger = Ledger(storage, name, sampler=sampler, pruner=make_pruner(space))
-    return Desk(ledger, space, tuple(plugins), deadline)
-
-
 def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
     where = {"ledger": desk.ledger.name, "trial": trial._trial_id, "number": trial.number, "slot": trial.user_attrs["slot"]}
     try:
-        sampled, cost = _decide(desk, trial, registry)
+        sampled, cost = decide(desk, trial, registry)
         if sampled is None:
             emit({"event": "invalid", **where})
             return
@@ -188,27 +122,6 @@ def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
     if desk.networks and desk.ledger.phase == "search":
         keep_best_alone(desk.networks, desk.ledger)
     emit({"event": "finished", **where})
-
-
-def _decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None, Cost]:
-    """Sample a configuration that keeps the constraints. One that breaks them is closed and its slot queued anew."""
-    space = desk.space
-    sampled = sample(space, lambda decision: suggest(trial, decision))
-    if widths := trial.user_attrs.get("widths"):
-        sampled = replace(sampled, configuration=with_widths(sampled.configuration, widths))
-    sampled = replace(sampled, configuration=with_epochs(sampled.configuration, desk.epochs))
-    cost = cost_of(sampled.configuration.architecture, registry, context_of(space, sampled.configuration))
-    if desk.is_measuring or all(c.holds(cost) for c in space.constraints):
-        return sampled, cost
-    invalid = desk.ledger.study.user_attrs.get("num_invalid", 0)
-    if invalid >= MAX_INVALID:
-        raise StudyError(f"{invalid} sampled architectures break the constraints {[str(c) for c in space.constraints]}; loosen them")
-    desk.ledger.study.set_user_attr("num_invalid", invalid + 1)
-    if desk.ledger.phase == "search":
-        desk.ledger.requeue(trial)
-    # A tuning search has one open trial at a time: whoever runs the study queues the slot again, at the event.
-    desk.ledger.fail(trial, "invalid")
-    return None, cost
 
 
 def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Registry, on_epoch: Callable[[int], None]) -> Outcome:

@@ -1,0 +1,44 @@
+"""Layer 4: what a claimed trial is to train: sampled, or as its slot fixes it, and refused where it breaks a constraint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from optuna.trial import Trial
+
+from nas.building import cost_of
+from nas.errors import StudyError
+from nas.measuring.capacity import with_widths
+from nas.measuring.retraining import with_epochs
+from nas.registry import Registry
+from nas.sampling import Sample, sample
+from nas.study.desk import Desk
+from nas.study.materials import context_of
+from nas.study.trials import suggest
+from nas.values.outcome import Cost
+
+MAX_INVALID = 1000
+
+
+def decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None, Cost]:
+    """Sample a configuration that keeps the constraints. One that breaks them is closed and its slot queued anew.
+
+    Raises StudyError where hardly any architecture keeps them.
+    """
+    space = desk.space
+    sampled = sample(space, lambda decision: suggest(trial, decision))
+    if widths := trial.user_attrs.get("widths"):
+        sampled = replace(sampled, configuration=with_widths(sampled.configuration, widths))
+    sampled = replace(sampled, configuration=with_epochs(sampled.configuration, desk.epochs))
+    cost = cost_of(sampled.configuration.architecture, registry, context_of(space, sampled.configuration))
+    if desk.is_measuring or all(c.holds(cost) for c in space.constraints):
+        return sampled, cost
+    invalid = desk.ledger.study.user_attrs.get("num_invalid", 0)
+    if invalid >= MAX_INVALID:
+        raise StudyError(f"{invalid} sampled architectures break the constraints {[str(c) for c in space.constraints]}; loosen them")
+    desk.ledger.study.set_user_attr("num_invalid", invalid + 1)
+    if desk.ledger.phase == "search":
+        desk.ledger.requeue(trial)
+    # A tuning search has one open trial at a time: whoever runs the study queues the slot again, at the event.
+    desk.ledger.fail(trial, "invalid")
+    return None, cost
