@@ -10,6 +10,7 @@ from rich.console import Console
 
 from nas.cli.options import (
     data_options,
+    detail_options,
     json_option,
     keep_option,
     mode_option,
@@ -20,7 +21,7 @@ from nas.cli.options import (
     storage_option,
     store_option,
 )
-from nas.cli.progress import progress
+from nas.cli.progress import Detail, progress
 from nas.cli.search import show_result, summary
 from nas.errors import UserError
 
@@ -43,13 +44,14 @@ if TYPE_CHECKING:
 @data_options
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
 @keep_option
+@detail_options
 @json_option
 def command(
     study: str | None, data: str | None, data_options: dict[str, str],
     settings: dict[str, str], references: dict[str, str], only: tuple[str, ...],
     mode: str | None, replicates: int | None,
     smallest_effect: float | None, store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None,
-    keep: bool, as_json: bool,
+    keep: bool, detail: Detail, as_json: bool,
 ) -> None:  # fmt: skip
     """Change each decision of one architecture alone, and measure what each change does.
 
@@ -62,7 +64,7 @@ def command(
       nas ablate residual-digits-9738de0a --reference architecture.staged.shortcut=none
     """
     console = Console(stderr=as_json)
-    with progress(console) as watch:
+    with progress(console, detail) as watch:
         from nas import workflow  # seconds of imports, behind the first line of the display
         from nas.api import load_space
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from nas.cli.options import json_option, mode_option, plugins_option, print_json, storage_option, store_option
+from nas.cli.options import detail_options, json_option, mode_option, plugins_option, print_json, storage_option, store_option
+from nas.cli.progress import Detail, Watcher, is_live, progress
 from nas.paths import default_store
 
 if TYPE_CHECKING:
@@ -49,11 +50,13 @@ def command(context: click.Context, folders: tuple[str, ...], store: Path | None
 @storage_option
 @plugins_option
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
+@detail_options
 @json_option
 @click.pass_obj
 def run(
     above: tuple[tuple[str, ...], Path | None], names: tuple[str, ...], folders: tuple[str, ...], mode: str | None, data: str | None,
-    store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, as_json: bool,
+    store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, detail: Detail,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Measure what the claims NAME, or all of them, state, and decide them by their rules.
 
@@ -66,12 +69,14 @@ def run(
     from nas.settling import settle
 
     console, rows = Console(stderr=as_json), []
-    for done in settle(
-        names, folders=(*above[0], *folders), mode=mode, data=data, store=store or above[1], storage=storage, plugins=plugins,
-        workers=workers, watch=lambda claim: _watcher(claim, console),
-    ):  # fmt: skip
-        rows.append((done.claim, done.finding))
-        console.print(f"{done.claim.name}: {done.finding.verdict} ({done.seconds:.0f} s)", highlight=False)
+    with progress(console, detail) as shown:
+        for done in settle(
+            names, folders=(*above[0], *folders), mode=mode, data=data, store=store or above[1], storage=storage, plugins=plugins,
+            workers=workers, watch=lambda claim: _watcher(claim, console, shown, detail),
+        ):  # fmt: skip
+            rows.append((done.claim, done.finding))
+            if detail != "quiet":
+                console.print(f"{done.claim.name}: {done.finding.verdict} ({done.seconds:.0f} s)", highlight=False)
     if as_json:
         print_json([_described(claim, finding) for claim, finding in rows])
     else:
@@ -124,8 +129,11 @@ def _list(folders: Sequence[str], store: Path | None, as_json: bool) -> None:
     console.print("\nRun one: nas claims run NAME --mode standard", highlight=False)
 
 
-def _watcher(claim: Claim, console: Console) -> Callable[[Mapping[str, Any], Study], None]:
-    """Return a watcher that says a line for every tenth of a claim's trainings."""
+def _watcher(claim: Claim, console: Console, shown: Watcher, detail: Detail) -> Callable[[Mapping[str, Any], Study], None]:
+    """Return a watcher of a claim's study: what is shown anyway, or on plain output a line for every tenth of its trainings."""
+    if detail or is_live(console):
+        shown.head(f"{claim.name}: {claim.statement}")
+        return shown
     said = -1
 
     def watch(event: Mapping[str, Any], study: Study) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from typing import Any
@@ -65,8 +66,9 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="nas-ablation", prog_name="nas")
+@click.option("--no-color", is_flag=True, help="Print without colours, as with NO_COLOR in the environment.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def nas(debug: bool) -> None:
+def nas(no_color: bool, debug: bool) -> None:
     """Search neural architectures, and measure what each design choice is worth.
 
     \b
@@ -78,8 +80,10 @@ def nas(debug: bool) -> None:
 def main() -> None:
     """Run the command line. Exit codes: 0 success, 2 a user's mistake, 1 a failure, 130 interrupted."""
     debug = "--debug" in sys.argv
-    # `--debug` may stand anywhere on the line.
-    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    if "--no-color" in sys.argv:
+        os.environ["NO_COLOR"] = "1"
+    # These may stand anywhere on the line.
+    arguments = [a for a in sys.argv[1:] if a not in ("--debug", "--no-color")]
     try:
         nas.main(args=arguments, prog_name="nas", standalone_mode=False)
     except click.exceptions.Exit as end:

@@ -11,6 +11,7 @@ from rich.console import Console
 from nas.cli.options import (
     by_option,
     data_options,
+    detail_options,
     json_option,
     keep_option,
     mode_option,
@@ -20,7 +21,7 @@ from nas.cli.options import (
     storage_option,
     store_option,
 )
-from nas.cli.progress import progress
+from nas.cli.progress import Detail, progress
 from nas.cli.search import show_result, summary
 
 if TYPE_CHECKING:
@@ -48,12 +49,14 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
 @click.option("--new", is_flag=True, help="Start a new study even where one of this space is there.")
 @keep_option
+@detail_options
 @json_option
 def command(
     target: str | None, factor: str | None, reference: str | None, levels: tuple[str, ...], by: dict[str, str],
     settings: dict[str, str], of: str | None, architecture: str | None, mode: str | None, replicates: int | None,
     smallest_effect: float | None, data: str | None, data_options: dict[str, str],
-    store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, new: bool, keep: bool, as_json: bool,
+    store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, new: bool, keep: bool,
+    detail: Detail, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure what a choice is worth with balanced twins, without searching.
 
@@ -68,7 +71,7 @@ def command(
         --reference 1 --levels 3,9 --set architecture.staged.block=basic
     """
     console = Console(stderr=as_json)
-    with progress(console) as watch:
+    with progress(console, detail) as watch:
         from nas import workflow
         from nas.api import load_space
         from nas.errors import UserError

@@ -41,6 +41,14 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")(function)
 
 
+def detail_options(function: F) -> F:
+    """`--quiet` and `--verbose`, of which the later holds."""
+    quiet = "Print the result alone, nothing while trainings run."
+    verbose = "Print every training that ended with its decisions, its size and its time."
+    function = click.option("-v", "--verbose", "detail", flag_value="verbose", help=verbose)(function)
+    return click.option("-q", "--quiet", "detail", flag_value="quiet", help=quiet)(function)
+
+
 def keep_option(function: F) -> F:
     """`--keep`."""
     text = "Keep the network of every measured training, not only the best of the search."

@@ -1,120 +1,101 @@
-"""Layer 6: shows a running study: a live bar for people, a plain line for each finished training elsewhere."""
+"""Layer 6: shows a running study: a live view on a terminal, a plain line for each finished training elsewhere, nothing where asked."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from nas.cli.tally import Count, Tally
 
 if TYPE_CHECKING:
     from nas.study.study import Study
+    from nas.values.records import TrainingRecord
 
-TOLD = ("complete", "pruned", "failed")
+Detail = Literal["quiet", "verbose"] | None
+"""How much is said while a study runs: the result alone, every training with its decisions, or what is usual."""
+
+ENDED = ("finished", "broken")
+
+
+class Watcher:
+    """Is told every event of a study that runs, and shows it. This one shows nothing."""
+
+    def __call__(self, event: Mapping[str, Any], study: Study) -> None:
+        """Take up one event."""
+
+    def head(self, text: str) -> None:
+        """Say what the studies from now on are for, where a command runs several."""
 
 
 @contextmanager
-def progress(console: Console) -> Iterator[Callable[[Mapping[str, Any], Study], None]]:
+def progress(console: Console, detail: Detail = None) -> Iterator[Watcher]:
     """Give a watcher that shows a study's events on `console` until the block ends."""
-    if not console.is_terminal:
-        yield _Lines(console)
-        return
-    columns = (TextColumn("{task.description:8}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[news]}"), console=console) as bar:
-        yield _Bars(bar)
+    if detail == "quiet":
+        yield Watcher()
+    elif is_live(console):
+        from nas.cli.live import live_view
+
+        with live_view(console, verbose=detail == "verbose") as view:
+            yield view
+    else:
+        yield Lines(console, verbose=detail == "verbose")
 
 
-class _Counts:
-    """What both displays need: how much of each phase is done, how long the rest will take, what is best."""
-
-    def __init__(self) -> None:
-        self.started, self.done_at_start = time.time(), -1
-
-    def read(self, study: Study) -> dict[str, tuple[int, int]]:
-        record = study.record()
-        counts = {}
-        if not record.is_beside and "search" in study.driven:
-            counts["search"] = (sum(t.state in TOLD for t in record.search), record.planned_search)
-        if record.planned_tuning:
-            counts["tune"] = (sum(t.state in TOLD for t in record.tuning), record.planned_tuning)
-        if record.plan:
-            phase = study.design.phase if study.design else "measure"
-            counts[phase] = (sum(t.state in TOLD for t in record.measured), study.planned_measure)
-        if self.done_at_start < 0:
-            self.done_at_start = sum(done for done, _ in counts.values())
-        return counts
-
-    def left(self, counts: dict[str, tuple[int, int]]) -> str:
-        done, owed = (sum(column) for column in zip(*counts.values(), strict=True))
-        fresh = done - self.done_at_start
-        if fresh < 3 or owed <= done:
-            return ""
-        return f"about {_span((time.time() - self.started) / fresh * (owed - done))} left"
+def is_live(console: Console) -> bool:
+    """Say whether the console can be drawn upon again and again: a real terminal, whatever FORCE_COLOR says of a pipe."""
+    return console.is_terminal and not console.is_dumb_terminal and console.file.isatty()
 
 
-class _Lines(_Counts):
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self.console, self.announced = console, False
+class Lines(Watcher):
+    """Prints a line for each training that ended, without colours and cursor movements."""
+
+    def __init__(self, console: Console, *, verbose: bool) -> None:
+        self.console, self.verbose = console, verbose
+        self.study: Study | None = None
+        self.tally: Tally | None = None
+
+    def head(self, text: str) -> None:
+        """Print what the next study is for."""
+        self.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def __call__(self, event: Mapping[str, Any], study: Study) -> None:
-        if not self.announced:
-            self.announced = True
-            _announce(self.console, study)
+        """Print what an event comes to."""
+        if study is not self.study:
+            self.study, self.tally = study, None
+            announce(self.console, study)
         if "lines" in event:
-            _tell_lines(self.console, event)
+            tell_lines(self.console, event)
             return
-        if event["event"] not in ("finished", "broken"):
+        self.tally = self.tally or Tally(study)
+        if event["event"] not in ENDED:
             return
-        counts = self.read(study)
-        phases = ", ".join(f"{name} {done}/{owed or '?'}" for name, (done, owed) in counts.items())
-        parts = [phases, _result(event, study), _best(study), self.left(counts)]
-        self.console.print(" · ".join(part for part in parts if part), soft_wrap=True, highlight=False)
+        counts = self.tally.read()
+        parts = [", ".join(map(_phase, counts)), result(event, study), _best(self.tally), left(self.tally)]
+        self.console.print(" · ".join(part for part in parts if part), soft_wrap=True, highlight=False, markup=False)
+        if self.verbose and (record := study.latest(event)):
+            self.console.print(f"  {details(record)}", soft_wrap=True, highlight=False, markup=False)
 
 
-class _Bars(_Counts):
-    def __init__(self, bar: Progress) -> None:
-        super().__init__()
-        self.bar, self.tasks = bar, dict[str, TaskID]()
-        self.waiting: TaskID | None = bar.add_task("starting", total=None, news="")
-
-    def __call__(self, event: Mapping[str, Any], study: Study) -> None:
-        if "lines" in event:
-            _tell_lines(self.bar.console, event)
-            return
-        if self.tasks and event["event"] not in ("finished", "broken"):
-            return
-        counts = self.read(study)
-        for phase, (done, owed) in counts.items():
-            if phase not in self.tasks:
-                self.tasks[phase] = self.bar.add_task(phase, total=owed or None, news="")
-            self.bar.update(self.tasks[phase], completed=done, total=owed or None)
-        if self.waiting is not None:
-            _announce(self.bar.console, study)
-            self.bar.remove_task(self.waiting)
-            self.waiting = None
-        if "search" in self.tasks:
-            self.bar.update(self.tasks["search"], news=_best(study))
-        self.bar.update(list(self.tasks.values())[-1], news=self.left(counts) if list(counts) != ["search"] else _best(study))
-
-
-def _announce(console: Console, study: Study) -> None:
-    console.print(f"study {study.title} in {study.storage_url}", soft_wrap=True, highlight=False)
+def announce(console: Console, study: Study) -> None:
+    """Print which study this is, where its ledger lies and, for a new one, how it differs from the last of its name."""
+    console.print(f"study {study.title} in {study.storage_url}", soft_wrap=True, highlight=False, markup=False)
     if study.changes:
         console.print("A new study, since the last one of this name differs:", highlight=False)
         for line in study.changes:
             console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
 
 
-def _tell_lines(console: Console, event: Mapping[str, Any]) -> None:
+def tell_lines(console: Console, event: Mapping[str, Any]) -> None:
+    """Print the sentences of an event."""
     for line in event["lines"]:
         console.print(line, highlight=False, markup=False)
 
 
-def _result(event: Mapping[str, Any], study: Study) -> str:
+def result(event: Mapping[str, Any], study: Study) -> str:
+    """Say what the training that an event is about came to."""
     record = study.latest(event)
     if record is None:
         return ""
@@ -129,10 +110,35 @@ def _result(event: Mapping[str, Any], study: Study) -> str:
     return f"{name}: {record.outcome.score:.4f}{'' if record.state == 'complete' else f' ({record.state})'}"
 
 
-def _best(study: Study) -> str:
-    best = study.record().best(1)
+def details(record: TrainingRecord) -> str:
+    """Say what a training decided, what its network costs and how long it took; why it failed, where it did."""
+    from nas.report.words import count_text, duration_text, level_text, short_names
+
+    names = short_names(path for path, _ in record.decisions)
+    parts = [f"{names[path]} {level_text(value)}" for path, value in record.decisions]
+    if outcome := record.outcome:
+        epochs = f"{outcome.num_epochs} epoch{'s' * (outcome.num_epochs != 1)}"
+        parts += [f"{count_text(outcome.cost.parameters)} parameters", f"{epochs} in {duration_text(outcome.duration_s)}"]
+        parts += [f"failed: {outcome.failure}"] if outcome.failure else []
+    return ", ".join(parts)
+
+
+def left(tally: Tally) -> str:
+    """Say how long the rest will take, or nothing."""
+    seconds = tally.left_s
+    return "" if seconds is None else f"about {_span(seconds)} left"
+
+
+def _phase(count: Count) -> str:
+    return f"{count.phase} {count.done}/{count.owed or '?'}"
+
+
+def _best(tally: Tally) -> str:
+    best = tally.record.best(1)
     return f"best {best[0].outcome.score:.4f}" if best and best[0].outcome else ""
 
 
 def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

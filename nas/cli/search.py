@@ -11,6 +11,7 @@ from rich.console import Console
 
 from nas.cli.options import (
     data_options,
+    detail_options,
     json_option,
     keep_option,
     mode_option,
@@ -20,7 +21,7 @@ from nas.cli.options import (
     storage_option,
     store_option,
 )
-from nas.cli.progress import progress
+from nas.cli.progress import Detail, progress
 
 if TYPE_CHECKING:
     from nas.report.words import Unit
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
 @click.option("--new", is_flag=True, help="Start a new study even where one of this space is there.")
 @keep_option
+@detail_options
 @json_option
 def command(
     space: str, data: str | None, data_options: dict[str, str],
     store: Path | None, storage: str | None, plugins: tuple[str, ...], mode: str | None, workers: int | None, new: bool,
-    keep: bool, as_json: bool,
+    keep: bool, detail: Detail, as_json: bool,
 ) -> None:  # fmt: skip
     """Search SPACE and, where it has a `measure:` section, measure its factor with balanced twins.
 
@@ -52,7 +54,7 @@ def command(
       nas search search_spaces/residual.yaml
     """
     console = Console(stderr=as_json)
-    with progress(console) as watch:
+    with progress(console, detail) as watch:
         from nas import workflow  # seconds of imports, behind the first line of the display
         from nas.api import load_space
 

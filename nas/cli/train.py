@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from nas.cli.options import data_options, json_option, plugins_option, print_json, set_option, storage_option, store_option
-from nas.cli.progress import progress
+from nas.cli.options import (
+    data_options,
+    detail_options,
+    json_option,
+    plugins_option,
+    print_json,
+    set_option,
+    storage_option,
+    store_option,
+)
+from nas.cli.progress import Detail, progress
 
 if TYPE_CHECKING:
     from nas.concluding import TrainResult
@@ -28,11 +37,12 @@ if TYPE_CHECKING:
 @plugins_option
 @data_options
 @click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
+@detail_options
 @json_option
 def command(
     target: str | None, settings: dict[str, str], architecture: str | None, seeds: int | None, epochs: int | None,
     data: str | None, data_options: dict[str, str],
-    store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, as_json: bool,
+    store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, detail: Detail, as_json: bool,
 ) -> None:  # fmt: skip
     """Train one architecture anew from fresh seeds, keep its networks, and score each once on the test split.
 
@@ -48,7 +58,7 @@ def command(
       nas train search_spaces/residual.yaml --set architecture.staged.depth=9
     """
     console = Console(stderr=as_json)
-    with progress(console) as watch:
+    with progress(console, detail) as watch:
         from nas import workflow  # seconds of imports, behind the first line of the display
         from nas.api import load_space
         from nas.errors import UserError

@@ -1,0 +1,152 @@
+"""Layer 6: how far a running study is: what is done of what is owed, the best so far, the pace, the measured effect so far."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from nas.study.study import Study
+    from nas.values.records import StudyRecord, TrainingRecord
+
+TOLD = ("complete", "pruned", "failed")
+EFFECT_EVERY_S = 10.0
+LEAST_FRESH = 3
+"""Trainings that have to be done in this run before a pace is said."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """One phase: how many trainings have an outcome, of how many (0 where a time ends it), and how many of them ended early."""
+
+    phase: str
+    done: int
+    owed: int
+    pruned: int = 0
+    failed: int = 0
+    running: int = 0
+
+    @classmethod
+    def of(cls, phase: str, trainings: tuple[TrainingRecord, ...], owed: int) -> Count:
+        """Count the trainings of a phase by their states."""
+        states = [training.state for training in trainings]
+        pruned, failed = states.count("pruned"), states.count("failed")
+        return cls(phase, states.count("complete") + pruned + failed, owed, pruned, failed, states.count("running"))
+
+
+class Tally:
+    """Counts one study from its first event on; `left_s` and `per_minute` go by what was done since."""
+
+    def __init__(self, study: Study) -> None:
+        self.study, self.started, self.counts = study, time.time(), tuple[Count, ...]()
+        self.record: StudyRecord = study.record()
+        self._running: deque[int] = deque(maxlen=6)
+        minutes = study.space.search.minutes if "search" in study.driven else None
+        self.search_ends = self.started + 60 * minutes - study.search.about.get("searched_s", 0.0) if minutes else None
+        self.read()
+        self.done_at_start = sum(count.done for count in self.counts)
+
+    def read(self) -> tuple[Count, ...]:
+        """Count anew."""
+        study = self.study
+        record = self.record = study.record()
+        counts = []
+        if not record.is_beside and "search" in study.driven:
+            counts.append(Count.of("search", record.search, record.planned_search))
+        if record.planned_tuning:
+            counts.append(Count.of("tune", record.tuning, record.planned_tuning))
+        if record.plan:
+            counts.append(Count.of(study.design.phase if study.design else "measure", record.measured, record.planned_measured))
+        self.counts = tuple(counts)
+        self._running.append(sum(count.running for count in counts))
+        return self.counts
+
+    @property
+    def workers(self) -> int:
+        """How many train; a worker that has just ended one training and not yet begun the next is counted."""
+        return max(self._running)
+
+    @property
+    def fresh(self) -> int:
+        """How many trainings got their outcome since the tally began."""
+        return sum(count.done for count in self.counts) - self.done_at_start
+
+    @property
+    def per_minute(self) -> float | None:
+        """Trainings a minute in this run; None before there is a pace."""
+        passed = time.time() - self.started
+        return 60 * self.fresh / passed if self.fresh >= LEAST_FRESH and passed > 0 else None
+
+    @property
+    def left_s(self) -> float | None:
+        """How long the rest will take at the pace so far, in seconds; None where that is not known, or nothing is left."""
+        owed = sum(max(count.owed - count.done, 0) for count in self.counts if count.owed)
+        by_clock = max(self.search_ends - time.time(), 0.0) if self.search_ends and not self.counts[0].owed else 0.0
+        if self.per_minute is None:
+            return by_clock if by_clock and not owed else None
+        return by_clock + 60 * owed / self.per_minute if owed or by_clock else None
+
+
+class SoFar:
+    """The measured effect so far, read from the record now and then: each reading costs what the final one does."""
+
+    def __init__(self) -> None:
+        self.next_at, self.done, self.lines = 0.0, -1, tuple[str, ...]()
+
+    def read(self, record: StudyRecord, count: Count) -> tuple[str, ...]:
+        """Return the lines to show: none before two replicates are complete, none once all is measured.
+
+        Interim figures are no verdict: the error rate holds for one reading at the planned end (METHOD §5), and the lines say so.
+        """
+        if count.done >= count.owed or not record.plan:
+            return ()
+        started = time.monotonic()
+        if started >= self.next_at and count.done != self.done:
+            self.done = count.done
+            try:
+                self.lines = tuple(_effect_lines(record))
+            except NasError:
+                self.lines = ()
+            # A large ablation takes long to estimate: never more than a twentieth of one core.
+            self.next_at = started + max(EFFECT_EVERY_S if self.lines else 1.0, 20 * (time.monotonic() - started))
+        return self.lines
+
+
+def _effect_lines(record: StudyRecord) -> list[str]:
+    from nas.measuring.of_record import effects_of  # a second of imports, wanted only here
+    from nas.report.words import Unit, level_text
+
+    plan, effects = record.plan, effects_of(record)
+    if plan is None or effects is None:
+        return []
+    unit = Unit.of(record.metric(plan.metric))
+    shown = [found for found in effects.overall if found.mean is not None and found.n > 1]
+    lines = []
+    for found in sorted(shown, key=lambda found: -abs(found.mean or 0.0))[:3]:
+        interval = f" {unit.interval(found.interval)}" if found.interval else ""
+        against = "" if record.changes else f" against {level_text(effects.reference)}"
+        label = _change_text(record, str(found.level)) if record.changes else level_text(found.level)
+        lines.append(f"{unit.signed(found.mean)}{interval}{unit.suffix}: {label}{against}, {found.n} of {plan.replicates} replicates")
+    if not lines:
+        return []
+    more = f"{len(shown) - len(lines)} smaller ones not shown; " if len(shown) > len(lines) else ""
+    read = f"at {' and '.join(map(str, _looks()))} replicates" if plan.looks else "when all replicates are in"
+    return [*lines, f"so far, not a verdict: {more}it is read {read}"]
+
+
+def _change_text(record: StudyRecord, label: str) -> str:
+    from nas.report.words import level_text, short_names
+
+    names = short_names(change.path for change in record.changes)
+    change = next((change for change in record.changes if change.level == label), None)
+    return f"{names[change.path]}={level_text(change.after)}" if change else label
+
+
+def _looks() -> tuple[int, ...]:
+    from nas.values.effects import LOOKS
+
+    return tuple(at for at, _ in LOOKS)
