@@ -3,9 +3,11 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from nas.claims.binding import bind
 from nas.claims.deciding import decide
@@ -15,8 +17,9 @@ from nas.errors import SpaceError, UserError, Where
 from nas.measuring.readings import Cells
 from nas.registry import Registry
 from nas.report.claims_page import render_claims
+from nas.report.claims_text import claims_table
 from nas.settling import find, settle
-from nas.values.claims import CONTRADICTED, NO_VERDICT, SUPPORTED, UNDETERMINED, Claim
+from nas.values.claims import CONTRADICTED, NO_VERDICT, SUPPORTED, UNDETERMINED, Claim, Finding
 from nas.values.outcome import Cost, Outcome
 from nas.values.records import Cell, MeasurePlan, StudyRecord, TrainingRecord
 
@@ -143,9 +146,28 @@ def test_a_change_per_doubling_is_read_over_the_layers() -> None:
 
 def test_equal_differences_are_said_to_be_degenerate() -> None:
     same = {key: [0.25] * 7 for key in DEGRADED}
-    decision = decide(claim_of(BELOW, ABOVE), record_of(same))
+    decision = decide(claim_of(BELOW.replace("-0.01", "0"), ABOVE.replace("-0.01", "0")), record_of(same))
     assert decision.verdict == UNDETERMINED
     assert "degenerate" in decision.reason
+
+
+def test_replicates_that_all_show_the_same_are_decided_by_the_sign_test() -> None:
+    worse = {key: [0.9 if key == ("none", 2) else 0.0] * 7 for key in DEGRADED}
+    decision = decide(claim_of(BELOW, ABOVE), record_of(worse))
+    assert decision.verdict == SUPPORTED
+    assert decision.supporting[0].interval is None
+    assert decision.supporting[0].p_holm == pytest.approx(2 / 2**7)
+    assert decide(claim_of(ABOVE, BELOW), record_of(worse)).verdict == CONTRADICTED
+    few = {key: values[:5] for key, values in worse.items()}
+    assert decide(claim_of(BELOW, ABOVE), record_of(few)).verdict == NO_VERDICT
+
+
+def test_equal_scores_are_practically_equivalent_unless_the_trainings_failed() -> None:
+    within = BELOW.replace("below -0.01", "within 0.05")
+    same = {key: [0.25] * 7 for key in DEGRADED}
+    assert decide(claim_of(within, ABOVE.replace("-0.01", "0.05")), record_of(same)).verdict == SUPPORTED
+    failed = record_of(same, failed=[(level, 2, k) for level in ("none", "identity") for k in range(7)])
+    assert decide(claim_of(within, ABOVE.replace("-0.01", "0.05")), failed).verdict == UNDETERMINED
 
 
 def test_a_missing_arm_is_said_to_be_unmeasured() -> None:
@@ -318,3 +340,18 @@ def test_the_claim_that_the_page_writes_fits_its_study(registry: Registry) -> No
 def test_a_legend_must_name_each_of_what_is_shown() -> None:
     with pytest.raises(SpaceError, match=r"figure.names: must name each of `show`: 1, got 2"):
         parse_claim(TEXT.replace("{show: train_error,", "{show: train_error, names: [a, b],"), "depth.yaml")
+
+
+def test_the_table_of_findings_loses_nothing_in_80_columns() -> None:
+    claim = claim_of(BELOW, ABOVE)
+    decision = decide(claim, record_of(DEGRADED))
+    finding = Finding(
+        claim.name, decision.verdict, decision.reason, decision.supporting, decision.contradicting, replicates=7, depth="6/10",
+        budget="15 epochs", trainings=28, shared=0, failed=0, seconds=27, study=f"{claim.name}-0123", data="digits", mode="",
+        claim_key=claim.key,
+    )  # fmt: skip
+    shown = StringIO()
+    Console(width=80, file=shown).print(claims_table([(claim, finding)]))
+    assert max(map(len, shown.getvalue().splitlines())) <= 80
+    last_column = " ".join(line[62:].strip() for line in shown.getvalue().splitlines())
+    assert "6/10 layers, 15 epochs, K 7, 27 s" in " ".join(last_column.split())

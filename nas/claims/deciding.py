@@ -168,9 +168,14 @@ def _judge(samples: Sequence[_Sample]) -> tuple[Found, ...]:
 
 
 def _p(sample: _Sample, n: int | None = None) -> float:
-    """Return the t test's p against the threshold, at today's replicates or at `n`; 1 where no test can be made."""
-    if sample.values.size < 2 or _is_degenerate(sample):
+    """Return the test's p against the threshold, at today's replicates or at `n`; 1 where no test can be made.
+
+    It is the t test's, or the sign test's where all replicates show the same, so that there is no spread to go by.
+    """
+    if sample.values.size < 2:
         return 1.0
+    if _is_degenerate(sample):
+        return 2.0 ** (1 - (n or sample.values.size)) if abs(sample.values[0] - sample.shift) > _ROUNDING else 1.0
     mean, sd = mean_and_sd(sample.values)
     return float(t_p_value(float(mean) - sample.shift, float(sd), n or sample.values.size))
 
@@ -191,8 +196,7 @@ def _found(sample: _Sample, p_holm: float, tests: dict[tuple[object, ...], _Samp
     if n < 2:
         return replace(bare, reason=few)
     if _is_degenerate(sample):
-        same = f"degenerate variance: all {count} show the same, so neither interval nor t test can be made"
-        return replace(bare, reason=few if n < MIN_REPLICATES else same)
+        return replace(bare, reason=few) if n < MIN_REPLICATES else _found_equal(replace(bare, p_holm=p_holm), sample, len(tests))
     evidence = _evidence(sample, p_holm, len(tests))
     low, high = evidence.interval()
     shown = replace(bare, interval=Interval(low + sample.shift, high + sample.shift, 1 - evidence.alpha), p_holm=p_holm)
@@ -201,6 +205,21 @@ def _found(sample: _Sample, p_holm: float, tests: dict[tuple[object, ...], _Samp
     words = verdict(evidence)
     holds = _says(words, sample.condition)
     return replace(shown, holds=holds, reason="" if holds else _reason(sample, evidence, words, tests))
+
+
+def _found_equal(bare: Found, sample: _Sample, num_tests: int) -> Found:
+    """Decide a condition on replicates that all show the same: by the sign test, about the median (Dixon and Mood 1946).
+
+    There is no spread to make an interval or a t test of; but were the median on the other side of the threshold, each replicate
+    would lie on this side with a probability of a half at most.
+    """
+    value, threshold = float(sample.values[0]), sample.condition.threshold
+    told = f"degenerate variance: all {bare.n} replicates show the same, so there is no interval; by the sign test"
+    if sample.condition.relation == "within":
+        holds = abs(value) < threshold and 2.0**-bare.n <= ALPHA / num_tests and not sample.any_failed
+    else:
+        holds = (value > threshold) == (sample.condition.relation == "above") and (bare.p_holm or 0.0) < ALPHA
+    return replace(bare, holds=holds, reason=told)
 
 
 def _evidence(sample: _Sample, p_holm: float, num_tests: int) -> Evidence:

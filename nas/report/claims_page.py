@@ -118,4 +118,5 @@ def _conditions(finding: Finding) -> Table:
 def _holds(found: Found) -> str:
     if found.holds is None:
         return found.reason or "not decided"
-    return "yes" if found.holds else f"not shown: {found.reason}" if found.reason else "no"
+    word = "yes" if found.holds else "not shown" if found.reason else "no"
+    return f"{word}: {found.reason}" if found.reason else word

@@ -38,7 +38,8 @@ def comparison_text(found: Found) -> str:
 
 def claims_table(rows: Sequence[tuple[Claim, Finding]]) -> Table:
     """Return one row a claim: what was published, what was measured, the verdict, and with what depth, budget and time."""
-    table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 1, 0))
+    # With `pad_edge=False` rich wraps the last column two characters too late and cuts them off.
+    table = Table(box=None, show_edge=False, padding=(0, 2, 1, 0))
     for title, width in (("claim", 17), ("published", 20), ("measured", 17), ("verdict", 12)):
         table.add_column(title, overflow="fold", min_width=width - 3, ratio=width)
     table.add_column("layers, budget, K, time", overflow="fold", ratio=14)

@@ -60,7 +60,7 @@ def text_table(effects: Effects, unit: Unit) -> TerminalTable | None:
     if not found:
         return None
     title = f"against {level_text(effects.reference)} of equal cost{', in ' + unit.name if unit.name else ''}"
-    table = TerminalTable(title=Text(title), title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = TerminalTable(title=Text(title), title_justify="left", box=None, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("contrast", no_wrap=True)
     table.add_column("arm", no_wrap=True, max_width=14, overflow="ellipsis")
     for name in ("effect", "interval", "p", "mismatch"):
