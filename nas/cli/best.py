@@ -25,10 +25,10 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
       nas best residual-digits-9738de0a
     """
     from nas.cli.show import drawn, formulas, told
+    from nas.report.front_text import fronts_told
     from nas.report.retest import lines
     from nas.report.words import Unit
     from nas.standing import best
-    from nas.values.front import front_of
 
     found = best(study, store=store, storage=storage, plugins=plugins)
     if as_json:
@@ -44,11 +44,8 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
     unit = Unit.of(found.record.metric(found.record.objective))
     click.echo(f"Trial {found.best.number} of {title}: {unit.level(outcome.score)}{unit.mark} {found.record.objective}")
     click.echo(f"Its network: {found.network or 'not kept in this store'}")
-    front = ", ".join(
-        f"{unit.level(t.outcome.score)}{unit.mark} at {t.outcome.cost.parameters:,} (trial {t.number})"
-        for t in front_of(found.record, "parameters") if t.outcome
-    )  # fmt: skip
-    click.echo(f"The front of {found.record.objective} and parameters: {front}\n")
+    for line in (*fronts_told(found.record), ""):
+        click.echo(line)
     for retrained in found.retrained:
         for line in (*lines(retrained.retest), *(f"  {file}" for file in retrained.networks), ""):
             click.echo(line)

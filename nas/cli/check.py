@@ -81,6 +81,8 @@ def sentences(seen: Preview) -> list[str]:
     first += [f"the best of {seen.start_from}"] if seen.start_from else []
     told = f"; first {', then '.join(first)}" if first else ""
     lines.append(f"The search trains {seen.planned_search or 'as many as fit into its minutes'}{told}.")
+    if seen.objectives:
+        lines.append(f"It has several objectives and looks for their Pareto front: {', '.join(seen.objectives)}.")
     if seen.replicates is not None:
         lines += _measurement(seen)
     lines.append(f"On this machine that takes {_duration(seen.minutes)} with {_count(seen.workers, 'worker')}, pruning left out.")

@@ -134,8 +134,9 @@ def _phase(count: Count) -> str:
 
 
 def _best(tally: Tally) -> str:
-    best = tally.record.best(1)
-    return f"best {best[0].outcome.score:.4f}" if best and best[0].outcome else ""
+    record = tally.record
+    best, front = record.best(1), f"front of {len(record.front)}, " if record.costs else ""
+    return f"{front}best {best[0].outcome.score:.4f}" if best and best[0].outcome else ""
 
 
 def _span(seconds: float) -> str:

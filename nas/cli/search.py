@@ -84,6 +84,7 @@ def summary(result: object) -> dict[str, object]:
         "best": [
             {"number": t.number, "score": t.outcome.score, "decisions": dict(t.decisions)} for t in record.best() if t.outcome
         ],
+        **({"objectives": [{"name": name, "direction": way} for name, way in record.objectives]} if record.costs else {}),
         **({"front": fronts_document(record)} if record.search else {}),
         **({"tuning": [asdict(winner) for winner in record.winners]} if record.planned_tuning else {}),
         "effects": result.effects.to_dict() if result.effects else None,

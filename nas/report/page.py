@@ -12,12 +12,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nas.report import ablation, commands, contrasts, curve_charts, effect_charts, front_charts, search_charts, tables
+from nas.report.front_text import front_sentence
 from nas.report.reading import STATES, factors_of, levels_of, names_of, score_of, states
 from nas.report.scene import Scene
 from nas.report.timeline import timeline
 from nas.report.words import (
     Unit,
     by_name,
+    cost_text,
     count_text,
     decisions_text,
     duration_text,
@@ -28,6 +30,7 @@ from nas.report.words import (
     tone,
 )
 from nas.values.effects import Effects, Estimate
+from nas.values.front import cost_in
 from nas.values.records import StudyRecord
 
 LEAST_REPLICATES = 6  # METHOD §4: below it there is no verdict
@@ -145,6 +148,7 @@ def _no_verdict(record: StudyRecord) -> Mapping[str, Any]:
     best = record.best(1)
     unit = Unit.of(record.objective)
     found = f"Its best trial reached {unit.level(score_of(best[0]))}{unit.mark} {record.objective}." if best else ""
+    found = front_sentence(record) if best and record.costs else found
     kicker = "A search only"
     sentence = f"This search proposes architectures; it does not say what one choice is worth. {found}"
     if record.plan is not None:
@@ -233,8 +237,10 @@ def _best(record: StudyRecord, names: Mapping[str, str]) -> Mapping[str, Any] | 
     if cost and trial.outcome:
         facts += [("parameters", f"{cost.parameters:,}"), ("MACs", count_text(cost.macs)), ("weight layers", f"{cost.num_layers}")]
         facts += [("epochs", f"{trial.outcome.num_epochs}"), ("trained in", duration_text(trial.outcome.duration_s))]
+    facts += [("latency", cost_text(cost_in(trial, "latency"), "latency"))] if "latency" in record.costs else []
     key = trial.configuration.architecture.key if trial.configuration else ""
     return {
+        "title": f"The front's best in {record.objective}" if record.costs else "The best architecture",
         "facts": tuple(facts),
         "key": key,
         "decisions": tables.decisions_of(trial),

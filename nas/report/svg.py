@@ -66,14 +66,16 @@ def count_axis(low: float, high: float, *, count: int = 6) -> Axis:
     return Axis(low, high, tuple((float(t), f"{t:,}") for t in range(first, math.floor(high) + 1, step)))
 
 
-def cost_axis(values: Sequence[float], write: Callable[[float], str], *, count: int = 5) -> Axis:
-    """Return a logarithmic axis around positive counts, with round ticks in the words of `write`."""
+def cost_axis(values: Sequence[float], write: Callable[[float], str], *, count: int = 5, least: float = 1.0) -> Axis:
+    """Return a logarithmic axis around positive numbers, with round ticks, `least` apart, in the words of `write`."""
     low, high = min(values) * 0.94, max(values) * 1.06
     if high / low > 8:
-        places = [digit * 10.0**power for power in range(int(math.log10(low)), int(math.log10(high)) + 1) for digit in (1, 2, 5)]
+        places = [
+            digit * 10.0**power for power in range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1) for digit in (1, 2, 5)
+        ]
     else:
         # Two digits at most, so that a label such as 1.2M is where it says.
-        least = max(10.0 ** (math.floor(math.log10(high)) - 1), 1.0)
+        least = max(10.0 ** (math.floor(math.log10(high)) - 1), least)
         step = max(_step((high - low) / count, (1, 2, 5, 10)), least)
         places = [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
     shown = [place for place in places if low <= place <= high]

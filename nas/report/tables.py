@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nas.report.front_text import MOST_OF_FRONT, front_caption
 from nas.report.reading import STATES, LevelCount, score_of, sign_of, states
 from nas.report.scene import Scene
 from nas.report.values import Row, Table
@@ -14,6 +15,7 @@ from nas.report.words import (
     Unit,
     at_each,
     cell_name,
+    cost_text,
     count_text,
     decisions_text,
     duration_text,
@@ -24,9 +26,10 @@ from nas.report.words import (
     tone,
 )
 from nas.values.effects import CellSummary, Effects, Estimate, Interval
+from nas.values.front import cost_in
 from nas.values.records import StudyRecord, TrainingRecord
 
-MOST_LOSSES = 40
+MOST_LOSSES, MOST_BEST = 40, 5
 
 
 def effects_table(scene: Scene) -> Table:
@@ -109,16 +112,18 @@ def importance_table(record: StudyRecord, names: Mapping[str, str]) -> Table | N
     return Table(("decision", "PED-ANOVA", "fANOVA"), tuple(rows), caption)
 
 
-def best_rows(record: StudyRecord, names: Mapping[str, str], count: int = 5) -> Table:
-    """Return the best completed trials with their cost and decisions."""
-    unit, rows = Unit.of(record.objective), []
-    for rank, trial in enumerate(record.best(count), 1):
+def best_rows(record: StudyRecord, names: Mapping[str, str]) -> Table:
+    """Return the best completed trials, or the front of several objectives, with their cost and decisions."""
+    unit, rows, timed = Unit.of(record.objective), [], "latency" in record.costs
+    for rank, trial in enumerate(record.best(MOST_OF_FRONT if record.costs else MOST_BEST), 1):
         cost = trial.outcome.cost if trial.outcome else None
-        sizes = (count_text(cost.parameters), count_text(cost.macs), str(cost.num_layers)) if cost else (ABSENT,) * 3
+        sizes = [count_text(cost.parameters), count_text(cost.macs), str(cost.num_layers)] if cost else [ABSENT] * 3
+        sizes += [cost_text(cost_in(trial, "latency"), "latency")] if timed else []
         decided = ", ".join(decisions_text(trial, names).replace("  ", " ").split("\n"))
         rows.append(Row((str(rank), str(trial.number), f"{unit.level(score_of(trial))}{unit.mark}", *sizes, decided)))
-    head = ("rank", "trial", record.objective, "params", "MACs", "layers", "decisions")
-    return Table(head, tuple(rows), "The best completed trials of the search, one training each.", text_columns=(6,))
+    head = ("rank", "trial", record.objective, "params", "MACs", "layers", *(["latency"] if timed else []), "decisions")
+    told = "The best completed trials of the search, one training each."
+    return Table(head, tuple(rows), front_caption(record) if record.costs else told, text_columns=(len(head) - 1,))
 
 
 def decisions_of(training: TrainingRecord) -> Table:

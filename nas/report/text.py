@@ -8,28 +8,39 @@ from typing import Any, Literal
 from rich.table import Table
 from rich.text import Text
 
+from nas.report.front_text import MOST_OF_FRONT, front_caption
 from nas.report.reading import names_of, score_of
-from nas.report.words import MINUS, POINTS, Unit, at_text, cell_name, count_text, decisions_text, level_text, p_text, tone
+from nas.report.words import MINUS, POINTS, Unit, at_text, cell_name, cost_text, count_text, decisions_text, level_text, p_text, tone
 from nas.values.domains import Scalar
 from nas.values.effects import EFFECT, CellSummary, Effects, Estimate
+from nas.values.front import cost_in
 from nas.values.records import StudyRecord
 
 WIDTH, LABELS = 80, 2
+SHORT = {"macs": "MACs", "latency": "latency"}
+"""How columns are headed of costs that not every table has."""
 _COLOURS = {"good": "bold blue", "bad": "bold red", "same": "bold cyan", "open": "bold"}
 
 
 def best_table(record: StudyRecord, *, count: int = 5) -> Table:
-    """Return the best completed trials: rank, trial, score, parameters, layers, decisions; folds to the terminal's width."""
+    """Return the best completed trials: rank, trial, score, parameters, layers, decisions; folds to the terminal's width.
+
+    Of a search with several objectives: its front, with the costs that were searched for.
+    """
     unit, names = Unit.of(record.objective), names_of(record)
-    table = _table(f"best of {record.title}" if record.best(1) else f"{record.title}: no completed trial yet")
-    for title in ("rank", "trial", record.objective, "params", "layers"):
-        table.add_column(title, justify="right", no_wrap=True)
+    title = f"Pareto front of {record.title}" if record.costs else f"best of {record.title}"
+    table = _table(title if record.best(1) else f"{record.title}: no completed trial yet")
+    for head in ("rank", "trial", record.objective, "params", *(SHORT[cost] for cost in record.costs if cost in SHORT), "layers"):
+        table.add_column(head, justify="right", no_wrap=True)
     table.add_column("decisions", overflow="fold")
-    for rank, trial in enumerate(record.best(count), 1):
+    for rank, trial in enumerate(record.best(MOST_OF_FRONT if record.costs else count), 1):
         cost = trial.outcome.cost if trial.outcome else None
-        sizes = (count_text(cost.parameters), str(cost.num_layers)) if cost else ("-", "-")
+        more = [cost_text(cost_in(trial, name), name) for name in record.costs if name in SHORT]
+        sizes = (count_text(cost.parameters), *more, str(cost.num_layers)) if cost else ("-", *more, "-")
         decided = ", ".join(decisions_text(trial, names).replace("  ", "=").split("\n"))
         table.add_row(str(rank), str(trial.number), f"{_plain(unit.level(score_of(trial)))}{unit.mark}", *sizes, Text(decided))
+    if record.front[MOST_OF_FRONT:]:
+        table.caption, table.caption_justify = front_caption(record), "left"
     return table
 
 

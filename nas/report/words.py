@@ -9,6 +9,7 @@ from nas.values.architecture import write
 from nas.values.domains import Scalar
 from nas.values.effects import Effects, Interval
 from nas.values.metrics import Metric, metric_of
+from nas.values.outcome import CostName
 from nas.values.records import TrainingRecord
 
 MINUS = "\N{MINUS SIGN}"
@@ -91,6 +92,16 @@ def count_text(count: float | None, *, sign: bool = False) -> str:
         text = f"{count:+.0f}" if abs(count) >= 0.5 else "+0"
     text = text.replace(".0", "") if text[-3:-1] == ".0" else text
     return _sign(text) if sign and text != "+0" else _sign(text).removeprefix("+")
+
+
+def cost_text(value: float, cost: CostName) -> str:
+    """Write a cost of a network for people: `270k` parameters or MACs, `0.31 ms`."""
+    return f"{value:.3g} ms" if cost == "latency" else count_text(value)
+
+
+def objective_name(name: str) -> str:
+    """Write the name of an objective for people: `MACs` for `macs`."""
+    return {"macs": "MACs"}.get(name, name)
 
 
 def duration_text(seconds: float) -> str:

@@ -1,9 +1,8 @@
-"""Layer 2: reads the sections that hold no decisions: `name:`, `seed:`, `search:`, `probes:`, `input:`, `constraints:`, `shared:`."""
+"""Layer 2: reads the sections that hold no decisions: `name:`, `seed:`, `probes:`, `input:`, `constraints:`, `shared:`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ from nas.errors import shown
 from nas.registry import Registry
 from nas.registry.signature import Parameter, ScalarType, parameters_of
 from nas.space.parser import Parser
-from nas.space.sections import CONSTRAINT_FORM, Constraint, InputOptions, SearchOptions
-from nas.space.task_section import metrics_of, read_objective
+from nas.space.sections import CONSTRAINT_FORM, Constraint, InputOptions
 from nas.space.templates import decided
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe, read_yaml
 from nas.values.architecture import PluginNode
@@ -62,25 +60,6 @@ def refuse_unused(parser: Parser) -> None:
             raise parser.fail(f"nothing uses it; write `{{shared: {name}}}` where it belongs, or remove it", entry, f"shared.{name}")
 
 
-def read_search(parser: Parser, tree: MappingTree, task: str) -> SearchOptions:
-    """Read `search:`; 30 trials where neither trials nor minutes are given, and the task's first metric where no objective is."""
-    inner = read_mapping(parser, tree, "search")
-    # `start` names decisions, and is read once all of them are known.
-    settings = replace(inner, entries=tuple(entry for entry in inner if entry.key != "start")) if inner else None
-    options = SearchOptions(**_constants(parser, settings, parameters_of(SearchOptions, "search"), "search"))
-    if inner and options.maximize and options.minimize:
-        raise parser.fail("give one of `maximize` and `minimize`, got both", inner, "search")
-    for key in ("maximize", "minimize"):
-        given = inner.get(key) if inner else None
-        if given and getattr(options, key):
-            read_objective(parser, given, key, task)
-    if not options.maximize and not options.minimize:
-        first = metrics_of(parser.registry, task)[0]
-        name, larger = f"val_{first.name}", first.direction == "maximize"
-        options = replace(options, maximize=name if larger else None, minimize=None if larger else name)
-    return options if options.trials or options.minutes else replace(options, trials=30)
-
-
 def read_input(parser: Parser, tree: MappingTree) -> InputOptions | None:
     """Read `input:`, which stands in for `data:`."""
     inner, data = tree.get("input"), tree.get("data")
@@ -90,7 +69,7 @@ def read_input(parser: Parser, tree: MappingTree) -> InputOptions | None:
         raise parser.fail(f"must read like `{{shape: [3, 32, 32], classes: 10}}`, got {describe(inner)}", inner, "input")
     if data is not None:
         raise parser.fail("stands in for data, and `data:` is given too; remove one of them", inner, "input")
-    options = InputOptions(**_constants(parser, inner, parameters_of(InputOptions, "input"), "input"))
+    options = InputOptions(**read_constants(parser, inner, parameters_of(InputOptions, "input"), "input"))
     if not options.shape:
         raise parser.fail("must have at least one size, got an empty list; a picture is [channels, height, width]", inner, "input.shape")
     return options
@@ -143,7 +122,7 @@ def _probe(parser: Parser, tree: Tree, path: str) -> PluginNode:
     return node
 
 
-def _constants(parser: Parser, tree: MappingTree | None, declared: tuple[Parameter, ...], name: str) -> dict[str, Any]:
+def read_constants(parser: Parser, tree: MappingTree | None, declared: tuple[Parameter, ...], name: str) -> dict[str, Any]:
     """Read a section whose values are all constants; refuses decisions, unknown and missing parameters."""
     parser.section(tree, declared, name, kind=name, name=name)
     types = {parameter.name: parameter.type for parameter in declared}

@@ -12,7 +12,7 @@ from nas.errors import nearest, shown
 from nas.plugin import Bounds, Count
 from nas.values.domains import Scalar, written
 from nas.values.metrics import Direction
-from nas.values.outcome import Cost
+from nas.values.outcome import COSTS, Cost, CostName
 
 Minutes = Annotated[float, Bounds(0.01)]
 
@@ -30,7 +30,8 @@ class SearchOptions:
     """How the space is searched.
 
     `trials` and `minutes` end the search, whichever comes first. `maximize` or `minimize` names the metric that is
-    searched for. `sampler` proposes architectures: tpe (a tree of Parzen estimators over groups of decisions), gp (a Gaussian process),
+    searched for; `minimize` may list costs beside it (parameters, macs, latency), and then a Pareto front is searched for.
+    `sampler` proposes architectures: tpe (a tree of Parzen estimators over groups of decisions), gp (a Gaussian process),
     cmaes (ranges of numbers), nsga2 (a genetic algorithm), evolution (regularised: Real et al. 2019), qmc (a Sobol sequence), grid
     (every combination once), random. `pruner` ends poor trials early: median, asha (asynchronous successive halving), hyperband,
     none. `start` lists configurations that are tried first; `start_from` names an earlier study whose best ones are tried after
@@ -40,21 +41,41 @@ class SearchOptions:
     trials: Count | None = None
     minutes: Minutes | None = None
     maximize: str | None = None
-    minimize: str | None = None
+    minimize: str | tuple[str, ...] | None = None
     sampler: Literal["tpe", "gp", "cmaes", "nsga2", "evolution", "qmc", "grid", "random"] = "tpe"
     pruner: Literal["median", "asha", "hyperband", "none"] = "median"
     start_from: str | None = None
     workers: Count | None = None
 
     @property
-    def objective(self) -> str:
-        """The metric's name."""
-        return self.minimize or self.maximize or "val_accuracy"
+    def minimized(self) -> tuple[str, ...]:
+        """What is to be small: metrics and costs."""
+        return (self.minimize,) if isinstance(self.minimize, str) else self.minimize or ()
 
     @property
-    def direction(self) -> Literal["maximize", "minimize"]:
-        """Which way is better."""
-        return "minimize" if self.minimize else "maximize"
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that are named."""
+        return tuple(name for name in (self.maximize, *self.minimized) if name and name not in COSTS)
+
+    @property
+    def objective(self) -> str:
+        """The metric's name."""
+        return next(iter(self.metrics), "val_accuracy")
+
+    @property
+    def direction(self) -> Direction:
+        """Which way the metric is better."""
+        return "minimize" if self.objective in self.minimized else "maximize"
+
+    @property
+    def costs(self) -> tuple[CostName, ...]:
+        """What is minimised beside the metric."""
+        return tuple(cost for cost in COSTS if cost in self.minimized)
+
+    @property
+    def sought(self) -> str:
+        """What is searched for, in words: `maximize val_accuracy, minimize parameters`."""
+        return ", ".join([f"{self.direction} {self.objective}", *(f"minimize {cost}" for cost in self.costs)])
 
 
 @dataclass(frozen=True, kw_only=True)

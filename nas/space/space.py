@@ -16,13 +16,13 @@ from nas.space.fitting import refuse_misfit
 from nas.space.measure_section import read_measure
 from nas.space.parser import Parser
 from nas.space.scalars import read_float, read_int
+from nas.space.search_section import read_search
 from nas.space.section_reader import (
     read_constraints,
     read_input,
     read_mapping,
     read_name,
     read_probes,
-    read_search,
     read_seed,
     read_shared,
     refuse_unused,
@@ -99,7 +99,7 @@ class Space:
             # Nothing stands here without probes: the studies of spaces that have none keep their keys.
             **{f"probes.{probe.name}": probe.to_dict()[probe.name] for probe in self.probes},
             "constraints": sorted(str(c) for c in self.constraints),
-            "search": f"{self.search.direction} {self.search.objective}, {self.search.sampler}, {self.search.pruner}",
+            "search": f"{self.search.sought}, {self.search.sampler}, {self.search.pruner}",
             **({"search.start": [dict(start) for start in self.starts]} if self.starts else {}),
             **({"search.start_from": self.search.start_from} if self.search.start_from else {}),
             "seed": self.seed,

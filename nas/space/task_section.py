@@ -14,6 +14,7 @@ from nas.space.templates import Decision, Fixed, ListTemplate, NodeTemplate, Tem
 from nas.space.yaml_tree import MappingTree, ScalarTree, Tree
 from nas.values.architecture import PluginNode
 from nas.values.metrics import PARTS, Direction, Metric, metric_of
+from nas.values.outcome import COSTS
 
 
 def read_task(parser: Parser, tree: MappingTree, data: Template) -> NodeTemplate:
@@ -45,8 +46,13 @@ def metrics_of(registry: Registry, task: str) -> tuple[Metric, ...]:
     return cls.all_metrics()
 
 
-def read_metric(parser: Parser, tree: Tree, path: str, task: str, probes: Mapping[str, Direction] | None = None) -> str:
-    """Read the full name of one of a task's metrics; `probes` are the figures of probes that may stand for one."""
+def read_metric(
+    parser: Parser, tree: Tree, path: str, task: str, probes: Mapping[str, Direction] | None = None, *, beside: Sequence[str] = ()
+) -> str:
+    """Read the full name of one of a task's metrics; `probes` are the figures of probes that may stand for one.
+
+    `beside` are the words that may stand there as well, for the message.
+    """
     name: str = parser.constant(tree, ScalarType(str), path)
     metrics = metrics_of(parser.registry, task)
     names = [full for metric in metrics for full in metric.on_parts]
@@ -59,10 +65,11 @@ def read_metric(parser: Parser, tree: Tree, path: str, task: str, probes: Mappin
             what = f"write `probes: [{probe}]` too" if probes is not None else "a search is for a metric of the training itself"
             raise parser.fail(f"is a figure of the probe '{probe}', got '{shown(name)}'; {what}", tree, path)
         raise parser.fail(f"must be a metric, got '{shown(name)}'{nearest(name, told)}", tree, path)
-    hint = nearest(name, (*names, *(probes or ())))
+    hint = nearest(name, (*names, *(probes or ()), *beside))
     if "did you mean" not in hint:
         hint = f"; there are {listed([metric.name for metric in metrics])}, each behind {', '.join(f'{p}_' for p in PARTS)}"
-    raise parser.fail(f"must be a metric of {task}, got '{shown(name)}'{hint}", tree, path)
+    others = f", or one of {listed(beside)}" if beside else ""
+    raise parser.fail(f"must be a metric of {task}{others}, got '{shown(name)}'{hint}", tree, path)
 
 
 def figures_of(probes: Sequence[PluginNode], registry: Registry) -> dict[str, Direction]:
@@ -71,15 +78,15 @@ def figures_of(probes: Sequence[PluginNode], registry: Registry) -> dict[str, Di
     return {f"{name}.{figure.name}": figure.direction for name, cls in classes.items() for figure in cls.figures}
 
 
-def read_objective(parser: Parser, tree: Tree, key: str, task: str) -> str:
-    """Read the metric that a search is to maximise or minimise, as `key` says."""
-    name = read_metric(parser, tree, f"search.{key}", task)
+def read_objective(parser: Parser, tree: Tree, key: str, task: str, path: str) -> str:
+    """Read the metric at `path` that a search is to maximise or minimise, as `key` says."""
+    name = read_metric(parser, tree, path, task, beside=COSTS if key == "minimize" else ())
     if name.startswith("test"):
         other = name.replace("test", "val", 1)
-        raise parser.fail(f"the test split is for measuring alone, so a search cannot use {name}; write {other}", tree, f"search.{key}")
+        raise parser.fail(f"the test split is for measuring alone, so a search cannot use {name}; write {other}", tree, path)
     wanted = metric_of(name, metrics_of(parser.registry, task)).direction
     if key != wanted:
-        raise parser.fail(f"would look for the worst networks; write `{wanted}: {name}`", tree, f"search.{key}")
+        raise parser.fail(f"would look for the worst networks; write `{wanted}: {name}`", tree, path)
     return name
 
 

@@ -50,6 +50,11 @@ class Desk:
         return str(self.ledger.about["metric"]) if self.is_measuring else self.space.search.objective
 
     @property
+    def prunes(self) -> bool:
+        """Whether a poor training may be ended early; Optuna's pruners judge by one objective."""
+        return not self.is_measuring and not self.ledger.costs
+
+    @property
     def is_measuring(self) -> bool:
         """Whether the trainings are a design's: nothing is pruned, and the test split is scored once."""
         return self.ledger.phase not in ("search", "tune")

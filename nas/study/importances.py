@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 
 import optuna
@@ -18,13 +19,14 @@ LEAST_TRIALS = 10
 def exploratory_importances(search: Ledger) -> tuple[tuple[Importance, ...], int]:
     """Return PED-ANOVA's and fANOVA's share of each decision that every completed trial has, and how many trials were used.
 
-    Of more than MOST_TRIALS trials an even spread is taken. Nothing is returned of fewer than ten, or of equal scores.
+    The shares are of the score, whatever else is searched for. Of more than MOST_TRIALS trials an even spread is taken.
+    Nothing is returned of fewer than ten, or of equal scores.
     """
-    trials = _spread(search.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+    trials = [_by_score(trial) for trial in _spread(search.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))]
     values = {trial.value for trial in trials}
     if len(trials) < LEAST_TRIALS or len(values) < 2:
         return (), 0
-    study = optuna.create_study(direction=search.study.direction)  # in memory
+    study = optuna.create_study(direction=search.study.directions[0])  # in memory
     study.add_trials(trials)
     evaluators: tuple[optuna.importance.BaseImportanceEvaluator, ...] = (
         optuna.importance.PedAnovaImportanceEvaluator(),
@@ -38,6 +40,15 @@ def exploratory_importances(search: Ledger) -> tuple[tuple[Importance, ...], int
             return (), 0
     found = [Importance(path, float(ped.get(path, 0.0)), float(share)) for path, share in fanova.items()]
     return tuple(sorted(found, key=lambda importance: -importance.fanova)), len(trials)
+
+
+def _by_score(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial with its score alone: what it costs follows from its decisions, and needs no guess."""
+    if len(trial.values) == 1:
+        return trial
+    alone = copy.copy(trial)
+    alone.values = trial.values[:1]
+    return alone
 
 
 def _spread(trials: list[FrozenTrial]) -> list[FrozenTrial]:

@@ -24,10 +24,11 @@ from nas.probes.running import Snapshots, with_readings
 from nas.registry import Registry, discover
 from nas.study.materials import load_data, load_split, load_task
 from nas.study.subjects import built_probes, subject_of
+from nas.timing import latency_ms
 from nas.training.checkpoint import Checkpoint
 from nas.training.fit import Goal, ShouldStop, train
 from nas.values.architecture import Configuration, PluginNode
-from nas.values.outcome import Cost, Outcome, is_of_a_probe
+from nas.values.outcome import LATENCY, Cost, Outcome, is_of_a_probe
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Job:
     probes: tuple[PluginNode, ...] = ()
     keep: str = ""
     """The file that a completed training's network is written to; '' for none."""
+    is_timed: bool = False
+    """Whether its latency is measured, beside what the training itself gives."""
     checkpoint: str = ""
     """The file that holds the middle of the training, from which it goes on; '' for none."""
 
@@ -63,6 +66,7 @@ class Job:
             "seed": self.seed,
             "split_seed": self.split_seed,
             "probes": [node.to_dict() for node in self.probes],
+            "is_timed": self.is_timed,
             "keep": self.keep,
             "checkpoint": self.checkpoint,
         }
@@ -78,8 +82,9 @@ class Job:
             document["seed"],
             document["split_seed"],
             tuple(map(PluginNode.from_dict, document["probes"])),
-            document["keep"],
-            document["checkpoint"],
+            keep=document["keep"],
+            is_timed=document["is_timed"],
+            checkpoint=document["checkpoint"],
         )
 
 
@@ -104,6 +109,11 @@ def run_job(job: Job, registry: Registry, should_stop: ShouldStop = lambda _epoc
     checkpoint = Checkpoint(Path(job.checkpoint)) if job.checkpoint else None
     recipe = build_recipe(configuration.train, registry)
     outcome = train(network, recipe, split, job.cost, goal, seed=job.seed, checkpoint=checkpoint)
+    if job.is_timed:
+        # As it was at its start: what diverged is timed like anything else.
+        fresh = build(configuration.architecture, registry, job.context, seed=job.seed)
+        latency = latency_ms(fresh, job.context.input_shape, device=outcome.device)
+        outcome = replace(outcome, metrics={**outcome.metrics, LATENCY: latency})
     if probes and outcome.status != "pruned":
         subject = subject_of(job, registry, network, split, snapshots.states, device=outcome.device)
         outcome = with_readings(outcome, probes, subject, metric=job.metric)
@@ -135,7 +145,7 @@ def main() -> None:
     is_first = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
     job = Job.from_dict(document)
     # Every process has the whole network after the training: one of them measures and keeps it.
-    outcome = run_job(job if is_first else replace(job, probes=(), keep="", checkpoint=""), discover(document["plugins"]))
+    outcome = run_job(job if is_first else replace(job, probes=(), keep="", is_timed=False, checkpoint=""), discover(document["plugins"]))
     if is_first:
         (folder / "outcome.json").write_text(json.dumps(outcome.to_dict()))
 

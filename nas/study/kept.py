@@ -1,4 +1,4 @@
-"""Layer 4: where a store keeps trained networks, and which: the best of a search, and measured ones that are asked for."""
+"""Layer 4: where a store keeps trained networks, and which: the best of a search, or its front, and measured ones that are asked for."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def kept_files(folder: Path, record: StudyRecord, ledgers: Mapping[Phase, str]) 
 
 
 def keep_best_alone(folder: Path, ledger: Ledger) -> None:
-    """Remove the networks of trials that are told and are not the best. The best one's was written before it was told."""
-    best, told = ledger.best_number(), ledger.told_numbers()
+    """Remove the networks of trials that are told and are not the best, or on the front. Those were written before they were told."""
+    best, told = ledger.front_numbers(), ledger.told_numbers()
     for file in (folder / ledger.name).glob(f"*{SUFFIX}"):
-        if file.stem.isdigit() and int(file.stem) in told and int(file.stem) != best:
+        if file.stem.isdigit() and int(file.stem) in told and int(file.stem) not in best:
             file.unlink(missing_ok=True)

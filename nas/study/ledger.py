@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -22,7 +22,9 @@ from nas.study.storage import heartbeat_is_meant
 from nas.study.trials import OPEN, TOLD, cell_of, is_orphaned, record_of
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar
-from nas.values.outcome import Outcome
+from nas.values.dominance import undominated
+from nas.values.metrics import Direction
+from nas.values.outcome import CostName, Outcome
 from nas.values.records import MAX_ATTEMPTS, Cell, Phase, TrainingRecord, lost_cells
 
 
@@ -57,12 +59,18 @@ class Ledger:
 
     @classmethod
     def create(
-        cls, storage: optuna.storages.BaseStorage, name: str, *, direction: Literal["minimize", "maximize"], about: Mapping[str, Any]
-    ) -> Ledger:
-        """Open the study `name`, creating it with `about` as its attributes where there is none."""
-        optuna.create_study(study_name=name, storage=storage, direction=direction, load_if_exists=True)
+        cls, storage: optuna.storages.BaseStorage, name: str, *, direction: Direction, about: Mapping[str, Any],
+        costs: Sequence[CostName] = (),
+    ) -> Ledger:  # fmt: skip
+        """Open the study `name`, creating it with `about` as its attributes where there is none.
+
+        `direction` is that of the score; `costs` are minimised beside it.
+        """
+        small: Direction = "minimize"
+        directions = [direction, *[small] * len(costs)]
+        optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True)
         ledger = cls(storage, name)
-        ledger.note(**about)
+        ledger.note(**about, **({"costs": list(costs)} if costs else {}))
         return ledger
 
     @property
@@ -86,6 +94,11 @@ class Ledger:
     def phase(self) -> Phase:
         """Which phase the study belongs to."""
         return cast(Phase, self.study.user_attrs.get("phase", "search"))
+
+    @cached_property
+    def costs(self) -> tuple[CostName, ...]:
+        """What a search minimises beside its score."""
+        return tuple(self.study.user_attrs.get("costs", ()))
 
     @property
     def starts(self) -> tuple[Mapping[str, Scalar], ...]:
@@ -176,7 +189,15 @@ class Ledger:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             # A measurement that has no value is an outcome too. No sampler learns from it, and Optuna takes numbers only.
-            self.study.tell(trial, outcome.score if math.isfinite(outcome.score) else 0.0)
+            self.study.tell(trial, [outcome.score if math.isfinite(outcome.score) else 0.0, *self._told_costs(outcome)])
+
+    def _told_costs(self, outcome: Outcome) -> list[float]:
+        """Return what a trial's costs are told as: of a failed one the highest so far, else a sampler would take it for a bargain."""
+        own = [outcome.costing(cost) for cost in self.costs]
+        if outcome.status != "failed" or not own:
+            return own
+        told = [t.values[1:] for t in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+        return [max(column) for column in zip(own, *told, strict=True)]
 
     def fail(self, trial: Trial, end: str, message: str = "") -> None:
         """Close a trial without an outcome: `invalid` (breaks a constraint), `broken` or `interrupted`."""
@@ -248,13 +269,18 @@ class Ledger:
 
     def best_number(self) -> int | None:
         """Return the number of the best trial whose training was completed, the first one of equals; None where there is none."""
+        return next(iter(self.front_numbers()), None)
+
+    def front_numbers(self) -> tuple[int, ...]:
+        """Return the numbers of the completed trials that no other beats in all objectives, the best score first: one of one objective."""
         done = [
             trial
             for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            if trial.value is not None and trial.user_attrs.get("outcome", {}).get("status") == "complete"
+            if trial.values is not None and trial.user_attrs.get("outcome", {}).get("status") == "complete"
         ]
-        sign = -1.0 if self.study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
-        return min(done, key=lambda trial: sign * (trial.value or 0.0)).number if done else None
+        signs = [1.0 if direction == optuna.study.StudyDirection.MAXIMIZE else -1.0 for direction in self.study.directions]
+        front = undominated([[sign * value for sign, value in zip(signs, trial.values, strict=True)] for trial in done])
+        return tuple(done[place].number for place in front)
 
     def records(self) -> tuple[TrainingRecord, ...]:
         """Return every trial as a record, by number."""

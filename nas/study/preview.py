@@ -62,6 +62,8 @@ class Preview:
     probes: tuple[str, ...] = ()
     starts: int = 0
     start_from: str | None = None
+    objectives: tuple[str, ...] = ()
+    """What a search with several objectives looks for: `maximize val_accuracy`, `minimize parameters`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
@@ -119,6 +121,7 @@ class _Look:
             probes=tuple(probe.name for probe in space.probes),
             starts=len(space.starts),
             start_from=space.search.start_from,
+            objectives=tuple(space.search.sought.split(", ")) if space.search.costs else (),
             looks=options.looks if options else (),
             detectable=_detectable(replicates, looks=bool(options and options.looks)),
             minutes=None if space.input else self.minutes(planned, replicates + (twins.plan.tune_trials if twins else 0)),

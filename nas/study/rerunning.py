@@ -17,7 +17,7 @@ from nas.study.materials import context_of
 from nas.study.study import Study
 from nas.tracking.networks import tags_of
 from nas.tracking.runs import identity
-from nas.values.outcome import Outcome
+from nas.values.outcome import LATENCY, Outcome, is_of_a_probe
 from nas.values.records import TrainingRecord
 
 
@@ -91,9 +91,12 @@ def _differences(before: Outcome, after: Outcome) -> dict[str, tuple[float, floa
 
 
 def _figures(outcome: Outcome) -> dict[str, float]:
-    """Return every figure of a training itself by name, the points of curves by epoch; a probe's have a dot in theirs."""
+    """Return every figure of a training itself by name, the points of curves by epoch; a probe's have a dot in theirs.
+
+    Its latency is left out: that is measured on a machine as it is at the moment.
+    """
     points = {f"{name} after epoch {i + 1}": v for name, values in outcome.curves.items() for i, v in enumerate(values)}
-    return {"score": outcome.score, **{k: v for k, v in outcome.metrics.items() if "." not in k}, **points}
+    return {"score": outcome.score, **{k: v for k, v in outcome.metrics.items() if not is_of_a_probe(k) and k != LATENCY}, **points}
 
 
 def _same(before: float, after: float) -> bool:

@@ -58,11 +58,10 @@ def _earlier(space: Space, title: str, storage_url: str) -> list[Decisions]:
     """Return the best configurations of an earlier study that lie in the space, best first, each once."""
     found = find_study(title, storage_url)
     ledger = Ledger(open_storage(storage_url), found["title"])
-    done = [t for t in ledger.records() if t.state == "complete" and t.outcome and t.configuration]
-    sign = -1 if ledger.study.direction.name == "MAXIMIZE" else 1
+    done = _ranked(ledger)
     starts: list[Decisions] = []
     why = "" if done else "it has no finished trial"
-    for training in sorted(done, key=lambda t: sign * (t.outcome.score if t.outcome else 0.0)):
+    for training in done:
         try:
             start = decisions_of(space, training)
         except SpaceError as error:
@@ -77,6 +76,16 @@ def _earlier(space: Space, title: str, storage_url: str) -> list[Decisions]:
             f"{space.file}: search.start_from: nothing of {title} lies in this space: {why or 'all of it breaks its constraints'}"
         )
     return starts
+
+
+def _ranked(ledger: Ledger) -> list[TrainingRecord]:
+    """Return the completed trials of a search, best first; of one with several objectives those of its front."""
+    done = [t for t in ledger.records() if t.state == "complete" and t.outcome and t.configuration]
+    if ledger.costs:
+        front = ledger.front_numbers()
+        return sorted((t for t in done if t.number in front), key=lambda t: front.index(t.number))
+    sign = -1 if ledger.study.direction.name == "MAXIMIZE" else 1
+    return sorted(done, key=lambda t: sign * (t.outcome.score if t.outcome else 0.0))
 
 
 def _keeps_constraints(space: Space, start: Decisions) -> bool:

@@ -81,7 +81,8 @@ class Study:
     def _opened(cls, space: Space, about: Mapping[str, Any], storage_url: str) -> Study:
         storage = open_storage(storage_url)
         title = f"{about['name']}-{about['key']}"
-        search = Ledger.create(storage, title, direction=space.search.direction, about={**about, "phase": "search"})
+        about, sought = {**about, "phase": "search"}, space.search
+        search = Ledger.create(storage, title, direction=sought.direction, costs=sought.costs, about=about)
         study = cls(space, about["key"], storage, storage_url, search, None, None, tuple(about["plugins"]))
         return study.measuring(Twins.of(space, space.measure, fits=study.fits, cost=study.cost) if space.measure else None)
 
@@ -183,6 +184,7 @@ class Study:
             space_text=space.text,
             objective=space.search.objective,
             direction=space.search.direction,
+            costs=space.search.costs,
             metrics=space.metrics,
             search=() if self.is_beside else self._of(self.search),
             measured=self._measured(),

@@ -125,11 +125,11 @@ def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
 
 
 def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Registry, on_epoch: Callable[[int], None]) -> Outcome:
-    measuring = desk.is_measuring
+    prunes = desk.prunes
 
     def should_stop(epoch: int, value: float) -> bool:
         on_epoch(epoch)
-        if measuring:
+        if not prunes:
             return False
         trial.report(value, epoch)
         return trial.should_prune()
@@ -137,6 +137,7 @@ def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Regi
     seed, phase = trial.user_attrs["seed"], desk.ledger.phase
     split_seed = split_seed_of(phase, seed, desk.space.seed)
     job = Job(sampled.configuration, cost, context_of(desk.space, sampled.configuration), desk.metric, seed, split_seed, desk.space.probes)
+    job = replace(job, is_timed="latency" in desk.ledger.costs)
     if desk.networks and desk.keeps:
         slot = trial.user_attrs["slot"]
         name = slot if phase == "train" else str(trial.number)

@@ -176,7 +176,7 @@ def _plan_params(record: StudyRecord) -> dict[str, str]:
     # MLflow never changes a param, and numbers of trials and replicates may grow: those are tags.
     params = {
         "data": str(record.data.get("description") or record.data.get("name", "")),
-        "search.objective": f"{record.direction} {record.objective}",
+        "search.objective": ", ".join(f"{way} {name}" for name, way in record.objectives),
     }
     if record.plan and record.plan.levels:
         params |= {

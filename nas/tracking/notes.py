@@ -85,7 +85,8 @@ def _best(record: StudyRecord) -> str:
     if not best:
         return ""
     lines = [f"- {run_name(t, record)}: {t.outcome.score:.4f}" for t in best if t.outcome]
-    return "\n".join([f"Best trials by {record.objective} (exploratory: adaptive sampling):", "", *lines])
+    of = f" on the front of {', '.join(name for name, _ in record.objectives)}" if record.costs else ""
+    return "\n".join([f"Best trials by {record.objective}{of} (exploratory: adaptive sampling):", "", *lines])
 
 
 def _table(effects: Effects, *, in_points: bool) -> str:

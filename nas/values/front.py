@@ -1,15 +1,18 @@
-"""Layer 1: the Pareto front of a search: the finished trials that no other one beats in score and in cost."""
+"""Layer 1: the Pareto fronts of a search: the finished trials that no other one beats in score and in cost."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any
 
+from nas.values.dominance import undominated
+from nas.values.outcome import COSTS, CostName
 from nas.values.records import StudyRecord, TrainingRecord
 
-CostName = Literal["parameters", "macs"]
-COSTS: tuple[CostName, ...] = get_args(CostName)
+
+def costs_of(record: StudyRecord) -> tuple[CostName, ...]:
+    """Return the costs that every finished trial of the search has: parameters and MACs, and the latency where that was searched for."""
+    return tuple(cost for cost in COSTS if cost != "latency" or cost in record.costs)
 
 
 def front_of(record: StudyRecord, cost: CostName) -> tuple[TrainingRecord, ...]:
@@ -18,36 +21,34 @@ def front_of(record: StudyRecord, cost: CostName) -> tuple[TrainingRecord, ...]:
     One trial is beaten by another that is at least its equal in score and in `cost`, and better in one of them. Of trials that
     are equal in both the first stands for all.
     """
-    sign, front = 1 if record.direction == "maximize" else -1, list[TrainingRecord]()
-    reached = -math.inf
-    for training, score in sorted(finished(record), key=lambda done: (cost_in(done[0], cost), -sign * done[1], done[0].number)):
-        if sign * score > reached:
-            front.append(training)
-            reached = sign * score
-    return tuple(front)
+    done, sign = sorted(record.finished, key=lambda t: t.number), 1.0 if record.direction == "maximize" else -1.0
+    front = undominated([(sign * score_in(training), -cost_in(training, cost)) for training in done])
+    return tuple(done[place] for place in reversed(front))
 
 
-def finished(record: StudyRecord) -> list[tuple[TrainingRecord, float]]:
-    """Return the completed trials of the search that have a score, with it."""
-    done = [(t, t.outcome.score) for t in record.search if t.state == "complete" and t.outcome]
-    return [(t, score) for t, score in done if math.isfinite(score)]
-
-
-def cost_in(training: TrainingRecord, cost: CostName) -> int:
-    """Return what the network of a finished training costs."""
+def score_in(training: TrainingRecord) -> float:
+    """Return the score of a finished training."""
     assert training.outcome is not None, "a finished training has its outcome"
-    return int(getattr(training.outcome.cost, cost))
+    return training.outcome.score
+
+
+def cost_in(training: TrainingRecord, cost: CostName) -> float:
+    """Return what the network of a finished training costs; of the latency, in milliseconds."""
+    assert training.outcome is not None, "a finished training has its outcome"
+    return training.outcome.costing(cost)
 
 
 def fronts_document(record: StudyRecord) -> Mapping[str, Any]:
-    """Return the fronts by the name of the cost, as plain JSON data."""
+    """Return the front of the score and each cost by the cost's name, and that of all objectives as `all`, as plain JSON data."""
+    found: dict[str, Any] = {cost: [_document(t, record) for t in front_of(record, cost)] for cost in costs_of(record)}
+    return {**found, "all": [_document(t, record) for t in record.front]} if record.costs else found
+
+
+def _document(training: TrainingRecord, record: StudyRecord) -> dict[str, Any]:
+    assert training.outcome is not None, "a finished training has its outcome"
+    cost, latency = training.outcome.cost, "latency" in record.costs
     return {
-        cost: [
-            {
-                "number": t.number, "score": t.outcome.score, "parameters": t.outcome.cost.parameters, "macs": t.outcome.cost.macs,
-                "num_layers": t.outcome.cost.num_layers, "decisions": dict(t.decisions),
-            }
-            for t in front_of(record, cost) if t.outcome
-        ]
-        for cost in COSTS
+        "number": training.number, "score": training.outcome.score, "parameters": cost.parameters, "macs": cost.macs,
+        **({"latency_ms": training.outcome.costing("latency")} if latency else {}),
+        "num_layers": cost.num_layers, "decisions": dict(training.decisions),
     }  # fmt: skip

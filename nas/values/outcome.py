@@ -5,9 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Status = Literal["complete", "pruned", "failed"]
+
+CostName = Literal["parameters", "macs", "latency"]
+COSTS: tuple[CostName, ...] = get_args(CostName)
+"""What a search may minimise beside its metric."""
+
+LATENCY = "latency_ms"
+"""The figure of an outcome that holds the latency, in milliseconds, where a search asked for it."""
 
 
 def is_of_a_probe(metric: str) -> bool:
@@ -52,6 +59,10 @@ class Outcome:
     series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
+
+    def costing(self, name: CostName) -> float:
+        """Return what the network costs by one measure. Raises KeyError for a latency that was not measured."""
+        return self.metrics[LATENCY] if name == "latency" else float(getattr(self.cost, name))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data; figures that are not finite are written as their names."""

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar, written
+from nas.values.dominance import undominated
 from nas.values.effects import EFFECT
 from nas.values.metrics import Direction, Metric, metric_of
-from nas.values.outcome import Outcome
+from nas.values.outcome import CostName, Outcome
 
 Phase = Literal["search", "tune", "measure", "ablate", "train"]
 State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupted", "broken", "invalid"]
@@ -156,7 +157,7 @@ class StudyRecord:
     space_file: str
     space_text: str
     objective: str
-    direction: Literal["maximize", "minimize"]
+    direction: Direction
     search: tuple[TrainingRecord, ...]
     measured: tuple[TrainingRecord, ...]
     planned_search: int
@@ -175,6 +176,26 @@ class StudyRecord:
     importances: tuple[Importance, ...] = ()
     """What the search suggests, where it was asked for: the trials used may be fewer than there are."""
     importance_trials: int = 0
+    costs: tuple[CostName, ...] = ()
+    """What the search minimises beside its objective: where there is any, what it finds is a front."""
+
+    @property
+    def objectives(self) -> tuple[tuple[str, Direction], ...]:
+        """What was searched for, each with the way that is better: the metric first, then the costs."""
+        return ((self.objective, self.direction), *((cost, "minimize") for cost in self.costs))
+
+    @property
+    def finished(self) -> tuple[TrainingRecord, ...]:
+        """The completed trials of the search that have a score."""
+        return tuple(t for t in self.search if t.state == "complete" and t.outcome and math.isfinite(t.outcome.score))
+
+    @property
+    def front(self) -> tuple[TrainingRecord, ...]:
+        """The finished trials that no other beats in all objectives at once, best score first: one where there is one objective."""
+        sign = 1.0 if self.direction == "maximize" else -1.0
+        done = [(t, t.outcome) for t in self.finished if t.outcome]
+        points = [(sign * outcome.score, *(-outcome.costing(cost) for cost in self.costs)) for _, outcome in done]
+        return tuple(done[place][0] for place in undominated(points))
 
     @property
     def title(self) -> str:
@@ -235,7 +256,12 @@ class StudyRecord:
         return self.plan.num_searches * self.plan.tune_trials if self.plan else 0
 
     def best(self, count: int = 5) -> tuple[TrainingRecord, ...]:
-        """Return the best completed trials of the search, best first."""
+        """Return the best completed trials of the search, best first.
+
+        A search with several objectives has no other best trials than its front, and the best of those has the best score.
+        """
+        if self.costs:
+            return self.front[:count]
         done = [t for t in self.search if t.state == "complete" and t.outcome]
         sign = -1 if self.direction == "maximize" else 1
         return tuple(sorted(done, key=lambda t: sign * (t.outcome.score if t.outcome else 0.0))[:count])
