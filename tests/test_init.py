@@ -1,5 +1,6 @@
 """`nas init`: from a folder of pictures to a space that is checked and searched."""
 
+import math
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from nas.authoring.starting import Budget
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -26,10 +29,26 @@ def test_a_space_is_written_for_a_folder_and_can_be_checked_as_it_stands(nas_com
     assert done.returncode == 0, done.stderr
     assert 'Wrote my-pictures.yaml with `data: {folder: {path: "My pictures", size: 32}}`' in done.stdout
     assert "24 examples of 3×32×32 in 2 classes" in done.stdout
+    assert "14 examples: 2 steps an epoch, 300 in all" in (tmp_path / "my-pictures.yaml").read_text()
     assert (tmp_path / "space.schema.json").is_file()
     checked = nas_command("check", "my-pictures.yaml", "--samples", "2")
     assert checked.returncode == 0, checked.stderr
     assert "measured: identity against none" in " ".join(checked.stdout.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("num_train", [2, 14, 64, 65, 180, 500, 1077, 2000, 20_000, 50_000, 1_300_000])
+def test_whatever_the_number_of_examples_a_training_has_steps_enough(num_train: int) -> None:
+    budget = Budget.of(num_train)
+    steps = math.ceil(num_train / budget.batch_size)
+    assert steps * budget.epochs >= 300
+    assert budget.epochs >= 10
+    assert steps * (budget.epochs - 1) < 300 or budget.epochs == 10, "and no epoch more than that takes"
+
+
+def test_fewer_examples_have_smaller_batches_and_smaller_learning_rates() -> None:
+    few, many = Budget.of(180), Budget.of(50_000)
+    assert (few.batch_size, few.epochs, few.lr) == (16, 25, [0.007, 0.05])
+    assert (many.batch_size, many.epochs, many.lr) == (128, 10, [0.06, 0.4])
 
 
 def test_nothing_is_written_over(nas_command: Run, tmp_path: Path) -> None:

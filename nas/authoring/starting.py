@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 from dataclasses import dataclass
@@ -18,22 +19,62 @@ LARGEST = 64
 SIDE = 32
 """What larger pictures are resized to: the size of CIFAR's."""
 LOOKED_AT = 200
+LEAST_STEPS, LEAST_EPOCHS = 300, 10
+BATCHES = ((64, 8), (500, 16), (2000, 32), (20000, 64), (math.inf, 128))
+"""Up to how many examples to train on which batch size is written."""
 KNOWN = "a folder with one folder of pictures a class, or a .parquet, .npy or .npz file"
 _TEMPLATE = Path(__file__).resolve().parent / "templates" / "space.yaml"
 
 
 @dataclass(frozen=True)
+class Budget:
+    """How long a training is: its batch size, its epochs, and the learning rates to search, which go with the batch size."""
+
+    batch_size: int = 64
+    epochs: int = 10
+    num_train: int = 0
+
+    @classmethod
+    def of(cls, num_train: int) -> Budget:
+        """Choose so that a training has `LEAST_STEPS` steps at least: of few examples smaller batches, and then more epochs."""
+        batch_size = next(size for most, size in BATCHES if num_train <= most)
+        return cls(batch_size, max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / math.ceil(num_train / batch_size))), num_train)
+
+    @property
+    def lr(self) -> list[float]:
+        """The learning rates to search: in proportion to the batch size (Goyal et al. 2017, §2.1), 0.03 to 0.2 at 64."""
+        return [float(f"{rate * self.batch_size / 64:.1g}") for rate in (0.03, 0.2)]
+
+    @property
+    def why(self) -> str:
+        """Say why they are as they are, in one line."""
+        steps = math.ceil(self.num_train / self.batch_size)
+        taught = f"{self.num_train:,} examples: {steps:,} steps an epoch, {steps * self.epochs:,} in all"
+        return f"{taught}; with fewer than {LEAST_STEPS} little is learned"
+
+
+@dataclass(frozen=True)
 class Start:
-    """A space file to be written: where, its text, how it names the data, and what to say of that."""
+    """A space file to be written: where, what the space is called, how it names the data, what to say of that, the budget."""
 
     file: Path
-    text: str
+    name: str
     data: str
     remark: str
+    budget: Budget = Budget()
+
+    @property
+    def text(self) -> str:
+        """The file's text."""
+        of = self.budget
+        return _TEMPLATE.read_text(encoding="utf-8").format(
+            name=self.name, file=self.file, data=self.data, remark=self.remark, schema=SCHEMA,
+            why=of.why, epochs=of.epochs, batch_size=of.batch_size, lr=of.lr,
+        )  # fmt: skip
 
 
 def draft(source: str | None, file: Path | None) -> Start:
-    """Draft a commented space for the data at `source`, or for the digits where that is None.
+    """Draft a commented space for the data at `source`, or for the digits where that is None; its budget is still to be chosen.
 
     Raises UserError where there is nothing at `source`, where it is no data that is known, or where `file` is there already.
     """
@@ -42,8 +83,7 @@ def draft(source: str | None, file: Path | None) -> Start:
     file = file or Path(f"{name}.yaml")
     if file.exists():
         raise UserError(f"{file} is there already, and nothing is written over it; take another name with --to, or move it away")
-    template = _TEMPLATE.read_text(encoding="utf-8")
-    return Start(file, template.format(name=name, file=file, data=data, remark=remark, schema=SCHEMA), data, remark)
+    return Start(file, name, data, remark)
 
 
 def write(start: Start, registry: Registry) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -22,14 +23,17 @@ def command(source: str | None, to: Path | None, plugins: tuple[str, ...]) -> No
     Example:
       nas init pictures/
     """
-    from nas.authoring.starting import draft, write
+    from nas.authoring.starting import Budget, draft, write
     from nas.cli.check import about_data
     from nas.registry import discover
     from nas.space import parse_space
+    from nas.study.materials import describe_data
 
     registry = discover(plugins)
     start = draft(source, to)
-    about = about_data(parse_space(start.text, str(start.file), registry))
+    space = parse_space(start.text, str(start.file), registry)
+    about = about_data(space)
+    start = replace(start, budget=Budget.of(describe_data(space)["num_train"]))
     write(start, registry)
     click.echo(f"Wrote {start.file} with `data: {start.data}`: {start.remark}.")
     click.echo(about)
