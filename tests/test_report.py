@@ -321,8 +321,8 @@ def test_every_entry_of_the_contents_leads_to_a_section(page: Callable[[], Page]
 
 def test_sections_follow_the_order_of_a_reader() -> None:
     assert list(measured_page().sections) == [
-        "verdict", "depth", "table", "replicates", "unfolding", "search", "front", "curves", "exploratory", "best", "accounts", "timeline",
-        "space", "environment", "reproduce",
+        "verdict", "depth", "table", "replicates", "unfolding", "search", "front", "decisions", "curves", "exploratory", "best", "accounts",
+        "timeline", "space", "environment", "reproduce",
     ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from nas.report import ablation, commands, contrasts, curve_charts, effect_charts, front_charts, search_charts, tables
 from nas.report.front_text import front_sentence
+from nas.report.parallel import parallel
 from nas.report.reading import STATES, factors_of, levels_of, names_of, score_of, states
 from nas.report.scene import Scene
 from nas.report.timeline import timeline
@@ -222,6 +223,7 @@ def _search(record: StudyRecord, scene: Scene | None, names: Mapping[str, str]) 
     return {
         "history": search_charts.history(record, names),
         "front": front_charts.fronts(record, names),
+        "parallel": parallel(record, names),
         "curves": search_charts.learning_curves(record, names),
         "exploratory": tuple(panels),
         "importances": tables.importance_table(record, names),

@@ -103,11 +103,12 @@ class Plot:
     _back: list[str] = field(default_factory=list)
     _front: list[str] = field(default_factory=list)
 
-    def line(self, points: Sequence[Point], style: str) -> None:
-        """Draw a line through points of finite value."""
+    def line(self, points: Sequence[Point], style: str, *, of: int | None = None, tip: str = "") -> None:
+        """Draw a line through points of finite value; marks that are `of` the same light it and show its tip."""
         shown = [(x, y) for x, y in points if math.isfinite(y)]
+        named = "" if of is None else f' data-line="{of}" data-said="{escape(tip[:TIP_LENGTH])}"'
         if len(shown) > 1:
-            self._back.append(f'<path class="l {style}" d="M{self._trace(shown)}"/>')
+            self._back.append(f'<path class="l {style}"{named} d="M{self._trace(shown)}"/>')
 
     def steps(self, points: Sequence[Point], style: str) -> None:
         """Draw a staircase: each value holds until the next point."""
@@ -135,10 +136,13 @@ class Plot:
         else:
             self._back.append(f'<path class="b {style}" d="M{left:.1f} 0H{right:.1f}V{self.height}H{left:.1f}Z"/>')
 
-    def mark(self, at: Point, style: str, *, tip: str = "", shape: str = "circle", dx: float = 0, r: float = 3) -> None:
-        """Put a mark, `dx` pixels beside its place. `tip` is shown while it is pointed at."""
+    def mark(
+        self, at: Point, style: str, *, tip: str = "", shape: str = "circle", dx: float = 0, r: float = 3, of: int | None = None
+    ) -> None:
+        """Put a mark, `dx` pixels beside its place. `tip` is shown while it is pointed at; marks `of` a line show that one's."""
         x, y = f"{self.x.share(at[0]) * 100:.2f}%", f"{self._y(at[1]):.1f}"
         said = f' data-tip="{escape(tip[:TIP_LENGTH])}"' if tip else ""
+        said += "" if of is None else f' data-of="{of}"'
         moved = f' transform="translate({dx:g})"' if dx else ""
         if shape == "circle":
             self._front.append(f'<circle class="m {style}"{said} cx="{x}" cy="{y}" r="{r:g}"{moved}/>')

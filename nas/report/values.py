@@ -32,6 +32,8 @@ class Figure:
     legend: tuple[Key, ...]
     caption: str
     wide: bool = True
+    scrolls: int = 0
+    """The width in pixels below which it scrolls inside its box; 0 for one that fits any."""
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,7 @@ class Study:
             left_out=ablation.left_out if ablation else (),
             tuning=self.tuning.numbered(self._records.copy()) if self.tuning else (),
             winners=self.design.winners if isinstance(self.design, Twins) else (),
+            domains={path: decision.domain for path, decision in space.decisions.items()},
         )
 
     def with_search(self) -> StudyRecord:

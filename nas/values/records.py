@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from nas.values.architecture import Configuration
-from nas.values.domains import Scalar, written
+from nas.values.domains import Domain, Scalar, written
 from nas.values.dominance import undominated
 from nas.values.effects import EFFECT
 from nas.values.metrics import Direction, Metric, metric_of
@@ -176,6 +176,8 @@ class StudyRecord:
     importances: tuple[Importance, ...] = ()
     """What the search suggests, where it was asked for: the trials used may be fewer than there are."""
     importance_trials: int = 0
+    domains: Mapping[str, Domain] = field(default_factory=dict)
+    """What each decision may be, by its path, in the order of the space file."""
     costs: tuple[CostName, ...] = ()
     """What the search minimises beside its objective: where there is any, what it finds is a front."""
 

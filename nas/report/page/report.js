@@ -7,7 +7,7 @@ let lit = null;
 function boxes(plot) {
   // Measured once a visit: hundreds of marks need not be measured at every move.
   const home = plot.getBoundingClientRect();
-  return [...plot.querySelectorAll("[data-tip]")].map((mark) => {
+  return [...plot.querySelectorAll("[data-tip],[data-of]")].map((mark) => {
     const box = mark.getBoundingClientRect();
     return { mark, l: box.left - home.left, r: box.right - home.left, t: box.top - home.top, b: box.bottom - home.top };
   });
@@ -25,17 +25,23 @@ function nearest(found, x, y) {
 }
 
 function hide() {
-  if (lit) lit.classList.remove("lit");
+  for (const one of lit ? [lit, ...lines(lit)] : []) one.classList.remove("lit");
   lit = null;
   tip.hidden = true;
+}
+
+function lines(mark) {
+  // A mark of a line lights all of it.
+  const of = mark.dataset.of;
+  return of === undefined ? [] : mark.closest(".plot").querySelectorAll(`[data-line="${of}"]`);
 }
 
 function show(box, home) {
   if (lit !== box.mark) {
     hide();
     lit = box.mark;
-    lit.classList.add("lit");
-    tip.textContent = lit.dataset.tip;
+    for (const one of [lit, ...lines(lit)]) one.classList.add("lit");
+    tip.textContent = lit.dataset.tip ?? lines(lit)[0].dataset.said;
   }
   tip.hidden = false;
   const x = home.left + (box.l + box.r) / 2, width = tip.offsetWidth, height = tip.offsetHeight;
