@@ -4,7 +4,8 @@ Building: every architecture of `search_spaces/reference`, with initial values (
 (`cost_of`), median of the rounds. Passes: forward in evaluation, and forward and backward in training, on one thread, in
 seconds of the processor (what other programs take away from it does not count). Ours and theirs take turns within one round,
 the first of the two changes from round to round, and what is reported is the median of the rounds' ratios, so that a machine
-whose speed wanders disturbs both alike.
+whose speed wanders disturbs both alike. Their activations overwrite their input where ours leave it to be read by probes; so a
+third pass is forward against theirs with that switched off, everything else alike.
 
 Run:  python benchmarks/building.py --rounds 25 --out benchmarks/results/building.json
 """
@@ -96,6 +97,14 @@ def backward(network: nn.Module, x: torch.Tensor) -> Callable[[], Any]:
     return action
 
 
+def out_of_place(network: nn.Module) -> nn.Module:
+    """Let its activations write their answers beside their input."""
+    for module in network.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
+    return network
+
+
 def ratio(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> dict[str, float]:
     """Time both by turns; return medians in seconds, and the median of the rounds' ratios with its quartiles."""
     for warm in (ours, theirs):
@@ -124,6 +133,7 @@ def passes(registry: Registry, rounds: int, only: list[str]) -> Iterator[tuple[s
             continue
         ours = build(architecture_of(text, registry), registry, NetworkContext((3, SIDE, SIDE), 7))
         row = {way.__name__: ratio(way(ours, x), way(theirs, x), rounds) for way in (forward, backward)}
+        row["forward, out of place"] = ratio(forward(ours, x), forward(out_of_place(theirs), x), rounds)
         print(f"{name:30} ours/theirs: {', '.join(told(way, times) for way, times in row.items())}", flush=True)
         yield name, row
 

@@ -102,10 +102,15 @@ class Isotropic(Network):
         self.head = head(HeadContext(line.channels, context.num_outputs))
         self.initialisation = init()
         self.num_layers = layers_in(*self.children())
+        # Layers that work in each pixel are faster with the channels last in memory; convolutions of few channels are not.
+        self._channels_last = not any(type(layer) is nn.Conv2d for layer in self.layers.modules())
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, num_outputs)."""
-        logits: Tensor = self.head(self.closing(self.layers(self.positions(self.stem(x)))))
+        pixels = self.positions(self.stem(x))
+        if self._channels_last:
+            pixels = pixels.movedim(1, -1).contiguous().movedim(-1, 1)
+        logits: Tensor = self.head(self.closing(self.layers(pixels)))
         return logits
 
 
