@@ -5,7 +5,8 @@ Building: every architecture of `search_spaces/reference`, with initial values (
 seconds of the processor (what other programs take away from it does not count). Ours and theirs take turns within one round,
 the first of the two changes from round to round, and what is reported is the median of the rounds' ratios, so that a machine
 whose speed wanders disturbs both alike. Their activations overwrite their input where ours leave it to be read by probes; so a
-third pass is forward against theirs with that switched off, everything else alike.
+third pass is forward against theirs with that switched off, everything else alike. Freed memory is kept, as in the framework's
+workers: without that, which of the two gets fresh pages from the system decides some passes of large tensors.
 
 Run:  python benchmarks/building.py --rounds 25 --out benchmarks/results/building.json
 """
@@ -34,6 +35,7 @@ from nas.plugin import NetworkContext
 from nas.registry import Registry, discover
 from nas.sampling import first_choice, sample
 from nas.space import load_space
+from nas.study.crew import KEEP_MEMORY
 from nas.values.architecture import Architecture
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))  # the networks that the tests compare
@@ -148,6 +150,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="parts of names of the networks to compare")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args()
+    if not KEEP_MEMORY.keys() <= os.environ.keys():  # glibc reads them when a process starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP_MEMORY})
     torch.set_num_threads(1)
     registry = discover()
     document: dict[str, Any] = {
