@@ -23,6 +23,7 @@ import nas
 from nas.building import cost_of
 from nas.cli.best import command as best_command
 from nas.cli.export import command as export_command
+from nas.cli.probe import command as probe_command
 from nas.cli.report import command as report_command
 from nas.cli.sync import command as sync_command
 from nas.cli.train import show_training
@@ -389,3 +390,21 @@ assert not any(module.split(".")[0] == "nas" for module in sys.modules)
         f"tags.`nas.study` = '{title}' and tags.`nas.phase` = 'study'",
     )[0]
     assert run.info.status == "FINISHED"
+
+
+def test_the_best_of_a_study_is_probed_by_title_by_run_and_by_file(
+    folder: Path, searched: StudyResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    title = searched.record.title
+    (file,) = (folder / "mlflow" / "networks" / title).glob("*.pt")
+    runs = MlflowClient(f"sqlite:///{folder / 'mlflow' / 'mlflow.db'}")
+    (experiment,) = [e.experiment_id for e in runs.search_experiments() if e.name != "Default"]
+    (parent,) = runs.search_runs([experiment], f"attributes.run_name = '{title}'")
+    readings = []
+    for target in (title, parent.info.run_id, str(file)):
+        done = CliRunner().invoke(probe_command, ["gradients", target, "--json"], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        readings.append(json.loads(done.output))
+    assert readings[0] == readings[1] == readings[2]
+    assert readings[0]["metrics"]["gradients.first_norm"] > 0
