@@ -14,8 +14,9 @@ from nas.sampling import first_choice, fixing, sample
 from nas.space import Space, parse_space
 from nas.study.materials import context_of, load_data, load_task
 from nas.training.augmenting import Augmenter
+from nas.training.course import Goal
 from nas.training.data import split_data
-from nas.training.fit import Goal, train
+from nas.training.fit import train
 from nas.values.architecture import PluginNode
 
 

@@ -17,8 +17,9 @@ from nas.space import parse_space
 from nas.study.materials import context_of, load_data, load_task, ready_data
 from nas.training import data as training_data
 from nas.training import decoding
+from nas.training.course import Goal
 from nas.training.data import Batches, Split, split_data
-from nas.training.fit import Goal, train
+from nas.training.fit import train
 from nas.training.loading import loader
 from nas.values.architecture import PluginNode
 from nas.values.outcome import Outcome

@@ -18,8 +18,9 @@ from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
 from nas.study.materials import load_task
 from nas.training.augmenting import Augmenter
+from nas.training.course import Goal
 from nas.training.data import Batches, split_data
-from nas.training.fit import Goal, train
+from nas.training.fit import train
 from nas.values.seeds import derive
 
 REGISTRY = discover()

@@ -22,8 +22,12 @@ from nas.values.metrics import Direction
 if TYPE_CHECKING:
     from nas.space.space import Space
 
-KEYS = ("factor", "reference", "levels", "by", "hold", "replicates", "smallest_effect", "metric", "direction", "looks", "match", "tune")
+KEYS = (
+    "factor", "reference", "levels", "by", "hold", "replicates", "smallest_effect", "metric", "direction", "looks", "match", "tune",
+    "vectorise",
+)  # fmt: skip
 MAX_CELLS = 1000
+MAX_GROUP = 64
 
 
 def read_measure(parser: Parser, space: Space, tree: MappingTree, *, base: Mapping[str, Scalar] | None = None) -> MeasureOptions:
@@ -49,6 +53,7 @@ def read_measure(parser: Parser, space: Space, tree: MappingTree, *, base: Mappi
         direction=reader.direction(),
         looks=reader.looks(),
         match=reader.match(factor),
+        vectorise=reader.vectorise(),
     )
     if base is not None:
         options = held_at(space, options, base)
@@ -200,6 +205,13 @@ class _Reader:
             message = f"must be {looks[-1]}, the last of the looks, got {found}; leave it out"
             raise self.parser.fail(message, given or self.tree, "measure.replicates")
         return found
+
+    def vectorise(self) -> int:
+        given = self.tree.get("vectorise")
+        if given is None or text_of(given) == "none":
+            return 1
+        limit: int = self.parser.constant(given, ScalarType(int, Bounds(1, MAX_GROUP)), "measure.vectorise")
+        return limit
 
     def _probed(self) -> dict[str, Direction]:
         return figures_of(self.space.probes, self.space.registry)

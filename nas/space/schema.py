@@ -157,6 +157,10 @@ def _measure(registry: Registry) -> dict[str, Any]:
                     "decisions": {"type": "array", "minItems": 1, "items": {"type": "string"}},
                 },
             },
+            "vectorise": {
+                "anyOf": [{"type": "integer", "minimum": 1}, {"const": "none"}],
+                "description": "Train so many replicates at most as one program, where their networks are alike.",
+            },
             "match": {"type": "array", "items": {"enum": list(MATCHED)}, "description": "Train wider references of equal cost too."},
             "looks": {
                 "const": [at for at, _ in LOOKS],

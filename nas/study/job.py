@@ -19,14 +19,16 @@ from typing import Any
 from nas.building import build, build_recipe
 from nas.errors import StudyError
 from nas.keeping import About, keep_network
-from nas.plugin import NetworkContext
+from nas.plugin import Network, NetworkContext
 from nas.probes.running import Snapshots, with_readings
 from nas.registry import Registry, discover
 from nas.study.materials import load_data, load_split, load_task
-from nas.study.subjects import built_probes, subject_of
+from nas.study.subjects import States, built_probes, subject_of
 from nas.timing import latency_ms
 from nas.training.checkpoint import Checkpoint
-from nas.training.fit import Goal, ShouldStop, train
+from nas.training.course import Goal, ShouldStop
+from nas.training.data import Split
+from nas.training.fit import train
 from nas.values.architecture import Configuration, PluginNode
 from nas.values.outcome import LATENCY, Cost, Outcome, is_of_a_probe
 
@@ -101,28 +103,38 @@ def run_job(job: Job, registry: Registry, should_stop: ShouldStop = lambda _epoc
     configuration = job.configuration
     network = build(configuration.architecture, registry, job.context, seed=job.seed)
     split = load_split(configuration.data, registry, job.split_seed, configuration.task)
-    task = load_task(configuration.task, registry)
-    probes = built_probes(job.probes, registry)
-    snapshots = Snapshots(network, probes)
-    metric = f"test_{task.metrics[0].name}" if is_of_a_probe(job.metric) else job.metric
-    goal = Goal(metric, task, should_stop, on_step=snapshots.keep)
+    snapshots = Snapshots(network, built_probes(job.probes, registry))
+    goal = replace(goal_of(job, registry), should_stop=should_stop, on_step=snapshots.keep)
     checkpoint = Checkpoint(Path(job.checkpoint)) if job.checkpoint else None
     recipe = build_recipe(configuration.train, registry)
     outcome = train(network, recipe, split, job.cost, goal, seed=job.seed, checkpoint=checkpoint)
+    outcome = concluded(job, registry, network, split, outcome, snapshots.states)
+    if checkpoint:
+        checkpoint.remove()
+    return outcome
+
+
+def goal_of(job: Job, registry: Registry) -> Goal:
+    """Return what a job is trained for: the task's first metric on the test part where a probe's figure is the score."""
+    task = load_task(job.configuration.task, registry)
+    return Goal(f"test_{task.metrics[0].name}" if is_of_a_probe(job.metric) else job.metric, task)
+
+
+def concluded(job: Job, registry: Registry, network: Network, split: Split, outcome: Outcome, states: States | None = None) -> Outcome:
+    """Measure a trained network with the job's probes, keep it where that is asked for, and return the outcome with all that."""
+    probes, configuration = built_probes(job.probes, registry), job.configuration
     if job.is_timed:
         # As it was at its start: what diverged is timed like anything else.
         fresh = build(configuration.architecture, registry, job.context, seed=job.seed)
         latency = latency_ms(fresh, job.context.input_shape, device=outcome.device)
         outcome = replace(outcome, metrics={**outcome.metrics, LATENCY: latency})
     if probes and outcome.status != "pruned":
-        subject = subject_of(job, registry, network, split, snapshots.states, device=outcome.device)
+        subject = subject_of(job, registry, network, split, states or {}, device=outcome.device)
         outcome = with_readings(outcome, probes, subject, metric=job.metric)
     if job.keep and outcome.status == "complete":
         data = load_data(configuration.data, registry, configuration.task)
         about = About(configuration, job.context, job.seed, job.split_seed, data.classes, tuple(outcome.metrics.items()))
         keep_network(Path(job.keep), network, about, split)
-    if checkpoint:
-        checkpoint.remove()
     return outcome
 
 

@@ -19,13 +19,13 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.study.storage import heartbeat_is_meant
-from nas.study.trials import OPEN, TOLD, cell_of, is_orphaned, record_of
+from nas.study.trials import OPEN, TOLD, attrs_of, cell_of, group_of, is_orphaned, leading, record_of
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar
 from nas.values.dominance import undominated
 from nas.values.metrics import Direction
 from nas.values.outcome import CostName, Outcome
-from nas.values.records import MAX_ATTEMPTS, Cell, Phase, TrainingRecord, lost_cells
+from nas.values.records import MAX_ATTEMPTS, Cell, GroupMember, Phase, TrainingRecord, lost_cells
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Slot:
     cell: Cell | None = None
     widths: tuple[int, ...] = ()
     """The widths that the network is trained with in place of those decided; none for most."""
+    group: tuple[GroupMember, ...] = ()
+    """The trainings, itself among them, that are trained together as one program; none for most."""
 
 
 class Ledger:
@@ -142,7 +144,7 @@ class Ledger:
             attrs["cell"] = [slot.cell.replicate, slot.cell.level, [list(pair) for pair in slot.cell.by]]
         if slot.widths:
             attrs["widths"] = list(slot.widths)
-        self.study.enqueue_trial({**slot.fixed, **decided}, user_attrs=attrs)
+        self.study.enqueue_trial({**slot.fixed, **decided}, user_attrs={**attrs, **attrs_of(slot.group)})
 
     def retry(self, trial: Trial) -> None:
         """Queue a training that is about to break once more, while attempts are left: before `fail`, so that no one else does too."""
@@ -150,7 +152,8 @@ class Ledger:
         slot, fixed = str(frozen.user_attrs["slot"]), frozen.system_attrs.get("fixed_params", {})
         if not self._given_up(slot, self.study.get_trials(deepcopy=False), attempts=MAX_ATTEMPTS - 1):
             widths = tuple(frozen.user_attrs.get("widths", ()))
-            self.queue(Slot(slot, frozen.user_attrs["seed"], fixed, cell_of(frozen.user_attrs), widths), frozen.params)
+            group = group_of(frozen.user_attrs)
+            self.queue(Slot(slot, frozen.user_attrs["seed"], fixed, cell_of(frozen.user_attrs), widths, group), frozen.params)
 
     def requeue(self, trial: Trial) -> None:
         """Queue the slot of a search trial anew, to be sampled again but for what it starts from."""
@@ -159,20 +162,37 @@ class Ledger:
         self.queue(Slot(slot, trial.user_attrs["seed"], starts[place] if place < len(starts) else {}), {})
 
     def claim(self) -> Trial | None:
-        """Take the next waiting trial, or None. Two workers never get the same one."""
-        for waiting in self.storage.get_all_trials(self.study._study_id, deepcopy=False, states=(TrialState.WAITING,)):
-            try:
-                if not self.storage.set_trial_state_values(waiting._trial_id, state=TrialState.RUNNING):
-                    continue
-                if self.sampler_of:
-                    self.study.sampler = self.sampler_of(waiting)
-                trial = Trial(self.study, waiting._trial_id)
-                trial.set_user_attr("worker", [socket.gethostname(), os.getpid()])
-            except optuna.exceptions.UpdateFinishedTrialError:
-                continue
-            self.beat(trial)
-            return trial
+        """Take the next waiting trial, or None. Two workers never get the same one, nor two of one group."""
+        there = self.storage.get_all_trials(self.study._study_id, deepcopy=False, states=OPEN)
+        for waiting in leading(there):
+            if trial := self._take(waiting):
+                return trial
         return None
+
+    def claim_rest(self, leader: Trial) -> list[Trial]:
+        """Take what is waiting of the group that a claimed trial leads."""
+        slots = {member.slot for member in group_of(leader.user_attrs)}
+        there = self.storage.get_all_trials(self.study._study_id, deepcopy=False, states=(TrialState.WAITING,))
+        return [trial for waiting in there if waiting.user_attrs.get("slot") in slots and (trial := self._take(waiting))]
+
+    def _take(self, waiting: FrozenTrial) -> Trial | None:
+        try:
+            if not self.storage.set_trial_state_values(waiting._trial_id, state=TrialState.RUNNING):
+                return None
+            if self.sampler_of:
+                self.study.sampler = self.sampler_of(waiting)
+            trial = Trial(self.study, waiting._trial_id)
+            trial.set_user_attr("worker", [socket.gethostname(), os.getpid()])
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return None
+        self.beat(trial)
+        return trial
+
+    def groups(self) -> dict[str, tuple[GroupMember, ...]]:
+        """Return the group of every slot that was ever queued, by slot; () for those that are on their own."""
+        trials = self.study.get_trials(deepcopy=False)
+        alone = {str(trial.user_attrs.get("slot")): () for trial in trials}
+        return {**alone, **{member.slot: group for trial in trials if (group := group_of(trial.user_attrs)) for member in group}}
 
     def beat(self, trial: Trial) -> None:
         """Say that the worker of a running trial is alive."""

@@ -55,9 +55,9 @@ def ready_data(node: PluginNode, registry: Registry, task: PluginNode = CLASSIFI
     return decoded(load_data(node, registry, task), cache_folder())
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)
 def load_split(node: PluginNode, registry: Registry, seed: int, task: PluginNode = CLASSIFICATION) -> Split:
-    """Split a data set; the twins of a replicate follow each other and share it."""
+    """Split a data set; the twins of a replicate follow each other and share it, and so do those of a group."""
     return split_data(ready_data(node, registry, task), seed=seed)
 
 

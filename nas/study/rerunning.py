@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from nas.building import cost_of
 from nas.errors import UserError
+from nas.measuring.capacity import with_widths
+from nas.sampling import first_choice, fixing, sample
+from nas.space import Space
 from nas.study.environment import environment
 from nas.study.job import Job, run_in_processes, run_job, split_seed_of
 from nas.study.materials import context_of
 from nas.study.study import Study
+from nas.study.together import run_jobs
 from nas.tracking.networks import tags_of
 from nas.tracking.runs import identity
+from nas.values.architecture import Configuration
 from nas.values.outcome import LATENCY, Outcome, is_of_a_probe
-from nas.values.records import TrainingRecord
+from nas.values.records import GroupMember, TrainingRecord
 
 
 @dataclass(frozen=True)
@@ -75,14 +80,26 @@ def rerun(study: Study, record: TrainingRecord, *, on_epoch: Callable[[int], Non
     ledger = next((ledger for ledger in study.ledgers if ledger.phase == record.phase and "metric" in ledger.about), None)
     metric = str(ledger.about["metric"]) if ledger and record.phase not in ("search", "tune") else space.search.objective
     split_seed = split_seed_of(record.phase, record.seed, space.seed)
-    job = Job(configuration, cost_of(configuration.architecture, space.registry, context), context, metric, record.seed, split_seed)
+    cost = cost_of(configuration.architecture, space.registry, context)
+    job = Job(configuration, cost, context, metric, record.seed, split_seed)
 
     def watch(epoch: int, _value: float) -> bool:
         on_epoch(epoch)
         return False
 
-    after = run_in_processes(job, study.plugins) if job.needs_processes(space.registry) else run_job(job, space.registry, watch)
+    if record.group:
+        together = [replace(job, configuration=c, seed=m.seed, split_seed=m.seed) for c, m in _group_of(record, space)]
+        after = run_jobs(together, space.registry, on_epoch)[record.place_in_group]
+    else:
+        after = run_in_processes(job, study.plugins) if job.needs_processes(space.registry) else run_job(job, space.registry, watch)
     return Rerun(study.title, record, after, _differences(record.outcome, after), _changed(study))
+
+
+def _group_of(record: TrainingRecord, space: Space) -> Iterator[tuple[Configuration, GroupMember]]:
+    """Yield the trainings that one was trained with as one program: its figures come back in the same company alone."""
+    for member in record.group:
+        configuration = sample(space, fixing(dict(member.decisions), first_choice)).configuration
+        yield with_widths(configuration, member.widths) if member.widths else configuration, member
 
 
 def _differences(before: Outcome, after: Outcome) -> dict[str, tuple[float, float]]:

@@ -1,8 +1,8 @@
 """Layer 4: a training that another study of the same ledger has made already is taken over, not made again.
 
 Two trainings are the same where their configuration (architecture, recipe, data), their seed, the data themselves, the sources of
-their plugins and the probes that are asked for agree; the other one may have run more probes. Only measured trainings are shared:
-those of a search are split by another seed, and may be pruned.
+their plugins and the probes that are asked for agree, and their places in groups of one size where they are trained together; the
+other one may have run more probes. Only measured trainings are shared: those of a search are split by another seed, and may be pruned.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nas.measuring.design import PlannedTraining
 from nas.study.ledger import Ledger
 from nas.study.study import Study
-from nas.study.trials import TOLD
+from nas.study.trials import TOLD, attrs_of, group_of
 from nas.values.architecture import Configuration, PluginNode, Value, key_of, write
 from nas.values.outcome import Outcome
+from nas.values.records import GroupMember
 
 SHARED = "shared"
 """What the `worker` of a training begins with that was taken over; the study and the number it comes from follow."""
 
 Identity = Mapping[str, Any]
+Group = tuple[GroupMember, ...]
 
 
 @dataclass
@@ -51,14 +53,14 @@ class Library:
                     continue
                 self._read.add((name, trial.number))
                 configuration = Configuration.from_dict(trial.user_attrs["configuration"])
-                key = _key(configuration, trial.user_attrs["seed"], identity)
+                key = _key(configuration, trial.user_attrs["seed"], identity, group_of(trial.user_attrs))
                 self._known.setdefault(key, []).append((identity, name, trial))
 
-    def find(self, study: Study, planned: PlannedTraining) -> tuple[str, int, Outcome] | None:
+    def find(self, study: Study, planned: PlannedTraining, group: Group = ()) -> tuple[str, int, Outcome] | None:
         """Return the study, the number and the outcome, scored for `study`, of a training that was made already."""
         assert study.design is not None, "only a measured design takes over trainings"
         identity = study.search.about["identity"]
-        for other, name, trial in self._known.get(_key(planned.sample.configuration, planned.seed, identity), ()):
+        for other, name, trial in self._known.get(_key(planned.sample.configuration, planned.seed, identity, group), ()):
             outcome = Outcome.from_dict(trial.user_attrs["outcome"])
             metric = Ledger(self.storage, name).about.get("metric", "")
             scored = _scored(outcome, metric, study.design.plan.metric)
@@ -73,22 +75,24 @@ def take_over(study: Study, library: Library) -> int:
         return 0
     library.refresh()
     told = {t.user_attrs.get("slot") for t in study.measured.study.get_trials(deepcopy=False) if t.state in TOLD}
-    taken = 0
+    taken, groups = 0, {slot.name: slot.group for slot in study.measure_slots()}
     for planned in study.owed_trainings():
-        found = None if planned.slot in told else library.find(study, planned)
+        group = groups[planned.slot]
+        found = None if planned.slot in told else library.find(study, planned, group)
         if found:
-            _tell(study.measured, planned, *found)
+            _tell(study.measured, planned, group, *found)
             taken += 1
     study.refresh()
     return taken
 
 
-def _tell(ledger: Ledger, planned: PlannedTraining, name: str, number: int, outcome: Outcome) -> None:
+def _tell(ledger: Ledger, planned: PlannedTraining, group: Group, name: str, number: int, outcome: Outcome) -> None:
     _close_waiting(ledger, planned.slot)
     cell = planned.cell
     attrs = {
         "slot": planned.slot, "seed": planned.seed, "cell": [cell.replicate, cell.level, [list(pair) for pair in cell.by]],
         "configuration": planned.sample.configuration.to_dict(), "outcome": outcome.to_dict(), "worker": [SHARED, name, number],
+        **attrs_of(group),
     }  # fmt: skip
     fixed = {"fixed_params": dict(planned.sample.decisions)}
     ledger.study.add_trial(create_trial(state=TrialState.COMPLETE, value=outcome.score, user_attrs=attrs, system_attrs=fixed))
@@ -114,13 +118,14 @@ def _scored(outcome: Outcome, was: str, now: str) -> Outcome | None:
     return replace(outcome, score=found)
 
 
-def _key(configuration: Configuration, seed: int, identity: Identity) -> str:
+def _key(configuration: Configuration, seed: int, identity: Identity, group: Group) -> str:
     names = set(_names(configuration.architecture.network)) | set(_names(configuration.train)) | set(_names(configuration.data))
     # A probe may have the name of a shortcut; probes are compared on their own.
     plugins = [(plugin.partition("/"), sha) for plugin, sha in identity.get("plugins", {}).items()]
     sources = {f"{kind}/{name}": sha for (kind, _, name), sha in plugins if kind != "probe" and name in names}
     data = [value for name, value in identity.items() if name == f"data fingerprint of {write(configuration.data)}"]
-    return key_of([configuration.to_dict(), seed, sources, data])
+    company = [len(group), next(place for place, member in enumerate(group) if member.seed == seed)] if group else []
+    return key_of([configuration.to_dict(), seed, sources, data, *company])
 
 
 def _names(value: Value) -> Iterator[str]:

@@ -14,9 +14,7 @@ import queue
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,15 +29,13 @@ from nas.sampling import Sample
 from nas.study.crew import Task
 from nas.study.deciding import decide
 from nas.study.desk import Desk, open_desk
-from nas.study.job import Job, run_in_processes, run_job, split_seed_of
-from nas.study.kept import checkpoint_file, keep_best_alone, network_file
+from nas.study.job import run_in_processes, run_job
+from nas.study.kept import keep_best_alone
 from nas.study.ledger import Ledger
-from nas.study.materials import context_of
 from nas.study.storage import HEARTBEAT_S, open_storage
+from nas.study.telling import Emit, broke, job_of, place_of, run_group
+from nas.study.trials import group_of
 from nas.values.outcome import Cost, Outcome
-
-Emit = Callable[[Mapping[str, Any]], None]
-"""Where a worker says what happens: one mapping an event, `{"event": "finished", "ledger": …, "trial": …}`."""
 
 WAIT_S = 0.2
 IDLE_S = 10.0
@@ -73,8 +69,7 @@ def _work_around(desks: Sequence[Desk], registry: Registry, emit: Emit) -> None:
     while time.time() - idle_since < IDLE_S:
         for desk in desks:
             if trial := desk.ledger.claim():
-                with _Heartbeat(desk.ledger, trial):
-                    _run(desk, trial, registry, emit)
+                _run_claimed(desk, trial, registry, emit)
                 idle_since = time.time()
                 break
         else:
@@ -94,12 +89,22 @@ def _work_through(desk: Desk, registry: Registry, emit: Emit) -> None:
             continue
         if trial is None:
             break
-        with _Heartbeat(desk.ledger, trial):
+        _run_claimed(desk, trial, registry, emit)
+
+
+def _run_claimed(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
+    """Train what was claimed, and with it what waits of its group."""
+    if not group_of(trial.user_attrs):
+        with _Heartbeat(desk.ledger, (trial,)):
             _run(desk, trial, registry, emit)
+        return
+    trials = (trial, *desk.ledger.claim_rest(trial))
+    with _Heartbeat(desk.ledger, trials):
+        run_group(desk, trials, registry, emit)
 
 
 def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
-    where = {"ledger": desk.ledger.name, "trial": trial._trial_id, "number": trial.number, "slot": trial.user_attrs["slot"]}
+    where = place_of(desk, trial)
     try:
         sampled, cost = decide(desk, trial, registry)
         if sampled is None:
@@ -108,11 +113,7 @@ def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
         emit({"event": "started", **where, "decisions": dict(sampled.decisions)})
         outcome = _train(desk, trial, sampled, cost, registry, lambda epoch: emit({"event": "epoch", **where, "epoch": epoch}))
     except Exception as error:
-        message = str(error) if isinstance(error, NasError) else "".join(traceback.format_exception(error))
-        with suppress(optuna.exceptions.UpdateFinishedTrialError):
-            desk.ledger.retry(trial)
-            desk.ledger.fail(trial, "broken", message)
-        emit({"event": "broken", **where, "error": message})
+        emit({"event": "broken", **where, "error": broke(desk, trial, error)})
         return
     try:
         desk.ledger.finish(trial, sampled.configuration, outcome)
@@ -134,26 +135,17 @@ def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Regi
         trial.report(value, epoch)
         return trial.should_prune()
 
-    seed, phase = trial.user_attrs["seed"], desk.ledger.phase
-    split_seed = split_seed_of(phase, seed, desk.space.seed)
-    job = Job(sampled.configuration, cost, context_of(desk.space, sampled.configuration), desk.metric, seed, split_seed, desk.space.probes)
-    job = replace(job, is_timed="latency" in desk.ledger.costs)
-    if desk.networks and desk.keeps:
-        slot = trial.user_attrs["slot"]
-        name = slot if phase == "train" else str(trial.number)
-        job = replace(job, keep=str(network_file(desk.networks, desk.ledger.name, name)))
-        if phase == "train":
-            job = replace(job, checkpoint=str(checkpoint_file(desk.networks, desk.ledger.name, slot)))
+    job = job_of(desk, sampled, cost, trial.user_attrs["seed"], trial)
     if job.needs_processes(registry):
         return run_in_processes(job, desk.plugins)
     return run_job(job, registry, should_stop)
 
 
 class _Heartbeat:
-    """Says every few seconds that the worker is alive, from a thread, while a trial runs."""
+    """Says every few seconds that the worker is alive, from a thread, while trials run."""
 
-    def __init__(self, ledger: Ledger, trial: Trial) -> None:
-        self.ledger, self.trial, self.done = ledger, trial, threading.Event()
+    def __init__(self, ledger: Ledger, trials: Sequence[Trial]) -> None:
+        self.ledger, self.trials, self.done = ledger, trials, threading.Event()
         self.thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> None:
@@ -165,7 +157,8 @@ class _Heartbeat:
 
     def _beat(self) -> None:
         while not self.done.wait(HEARTBEAT_S):
-            self.ledger.beat(self.trial)
+            for trial in self.trials:
+                self.ledger.beat(trial)
 
 
 def _tasks_given() -> queue.Queue[Task]:

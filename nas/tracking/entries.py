@@ -114,6 +114,8 @@ def _training_tags(training: TrainingRecord, record: StudyRecord) -> dict[str, s
         tags["nas.factor"] = record.plan.factor if record.plan else ""
         tags["nas.level"] = write(training.cell.level)
         tags["nas.replicate"] = str(training.cell.replicate)
+    if training.group:
+        tags |= {"nas.group_size": str(len(training.group)), "nas.group_place": str(training.place_in_group)}
     if training.worker:
         tags["nas.worker"] = training.worker
     if training.outcome:

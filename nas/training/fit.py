@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,36 +15,17 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 
-from nas.plugin import Task
 from nas.recipe import LIGHTNING_OPTIONS, Recipe
 from nas.training.augmenting import Augmenter
 from nas.training.checkpoint import Checkpoint, random_state, set_random_state, stopwatch
+from nas.training.course import Course, Figures, Goal
 from nas.training.data import Batch, Batches, Part, Split
 from nas.training.loading import loader
-from nas.values.outcome import Cost, Outcome, Status
+from nas.values.outcome import Cost, Outcome
 from nas.values.seeds import derive
-
-ShouldStop = Callable[[int, float], bool]
-"""Told the objective's value after each epoch (counted from 1); True ends the training as pruned."""
-
-OnStep = Callable[[int], None]
-"""Told after each optimizer step how many there were."""
 
 EVALUATION_BATCH, EVALUATION_PIXELS = 1024, 2**20
 """How many inputs are evaluated at once: fewer of large pictures."""
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What a training is for and judged by: its task, and one of the task's metrics (`val_accuracy`, `test_iou`, `val_loss` …).
-
-    A metric of the test part is taken once, after the last epoch.
-    """
-
-    metric: str
-    task: Task
-    should_stop: ShouldStop = lambda _epoch, _value: False
-    on_step: OnStep = lambda _step: None
 
 
 def train(
@@ -60,20 +40,10 @@ def train(
     as one that was never interrupted.
     """
     module = _Module(network, recipe, split, goal, seed, checkpoint)
-    with torch.random.fork_rng(), _quiet():
+    with torch.random.fork_rng(), quiet():
         torch.manual_seed(derive(seed, "noise"))
-        trainer = pl.Trainer(
-            max_epochs=recipe.epochs - module.epoch,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            **{option: getattr(recipe, option) for option in LIGHTNING_OPTIONS},
-        )
-        trainer.fit(module)
-    return module.outcome(cost, duration_s=module.seconds())
+        trainer_for(recipe, max_epochs=recipe.epochs - module.epoch).fit(module)
+    return module.course.outcome(cost, duration_s=module.seconds(), device=module.trained_on)
 
 
 class _Module(pl.LightningModule):
@@ -84,15 +54,14 @@ class _Module(pl.LightningModule):
         self.automatic_optimization = False
         # Channels last would take 0.8 of the time on a CPU, but torch 2.13 corrupts memory there with 4 channels.
         self.network, self.recipe, self.split, self.goal, self.seed = network, recipe, split, goal, seed
-        self.curves: dict[str, list[float]] = {}
-        self.failure, self.pruned = "", False
+        self.course = Course(goal)
         # Epochs and steps are counted here, since Lightning's own counts begin anew where a training goes on.
         self.epoch, self.step = 0, 0
         self.checkpoint, self.resumed = checkpoint, checkpoint.read() if checkpoint else None
         if self.resumed is not None:
             network.load_state_dict(self.resumed["network"])
             self.epoch, self.step = self.resumed["epoch"], self.resumed["step"]
-            self.curves = {name: list(values) for name, values in self.resumed["curves"].items()}
+            self.course.curves = {name: list(values) for name, values in self.resumed["curves"].items()}
         self.seconds = stopwatch(self.resumed["seconds"] if self.resumed else 0.0)
 
     def on_fit_start(self) -> None:
@@ -135,7 +104,7 @@ class _Module(pl.LightningModule):
         self.tallies: Tensor | None = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        inputs, targets = self.augmented(*self.parts["train"].take(batch))
+        inputs, targets = self.trainer.precision_plugin.convert_input(self.augmented(*self.parts["train"].take(batch)))
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)  # one optimizer was configured
         factor = self.schedule.factor(self.step, self.num_steps)
@@ -170,16 +139,13 @@ class _Module(pl.LightningModule):
         self.epoch += 1
         loss, count = self.totals.tolist()
         assert self.tallies is not None  # an epoch has at least one step
-        self._note("train", loss / count, self.tallies)
-        if not math.isfinite(loss):
-            self.failure = f"diverged: the training loss is {loss / count} in epoch {self.epoch}"
+        if self.course.diverged(loss / count, self.tallies):
             self.trainer.should_stop = True
             return
         val = self.evaluate_part("val")
-        self._note("val", val.loss, val.tally)
-        watched = self.goal.metric.replace("test_", "val_")
-        if self.epoch < self.recipe.epochs and self.goal.should_stop(self.epoch, self.curves[watched][-1]):
-            self.pruned = True
+        self.course.note("val", val.loss, val.tally)
+        if self.epoch < self.recipe.epochs and self.goal.should_stop(self.epoch, self.course.watched):
+            self.course.pruned = True
             self.trainer.should_stop = True
         elif self.checkpoint and self.epoch < self.recipe.epochs and self.trainer.world_size == 1:
             self.checkpoint.write(self._state())
@@ -194,7 +160,7 @@ class _Module(pl.LightningModule):
             "scaler": scaler.state_dict() if scaler is not None else {},
             "epoch": self.epoch,
             "step": self.step,
-            "curves": self.curves,
+            "curves": self.course.curves,
             "augment": self.augmented.generator.get_state(),
             "random": random_state(self.device),
             "seconds": self.seconds(),
@@ -202,81 +168,47 @@ class _Module(pl.LightningModule):
 
     def on_train_end(self) -> None:
         # Before Lightning takes the network back to the CPU, away from the data.
-        self.final = self.evaluate_part("test" if self.goal.metric.startswith("test") else "val")
+        self.course.final = self.evaluate_part(self.goal.final_part)
         self.trained_on = str(self.device)
 
     @torch.no_grad()
-    def evaluate_part(self, name: str) -> _Figures:
+    def evaluate_part(self, name: str) -> Figures:
         """Return loss and figures on one part, with the network in eval mode."""
         part, task = self.parts[name], self.goal.task
         losses, tallies = [], []
         self.network.eval()
-        for batch in loader(part, torch.arange(len(part)).split(_evaluation_batch(part, self.recipe.batch_size))):
+        for batch in loader(part, torch.arange(len(part)).split(evaluation_batch(part, self.recipe.batch_size))):
             inputs, targets = part.take(batch)
             with self.trainer.precision_plugin.val_step_context():
-                outputs = self.network(inputs).float()
+                outputs = self.network(self.trainer.precision_plugin.convert_input(inputs)).float()
             losses.append(task.loss(outputs, targets) * (len(targets) / len(part)))
             tallies.append(task.tally(outputs, targets))
         self.network.train()
-        return _Figures(float(torch.stack(losses).sum()), torch.stack(tallies).sum(0), part.targets, tuple(outputs.shape[1:]))
-
-    def _note(self, part: str, loss: float, tally: Tensor) -> None:
-        for name, value in {"loss": loss, **self.goal.task.figures(tally)}.items():
-            self.curves.setdefault(f"{part}_{name}", []).append(value)
-
-    def outcome(self, cost: Cost, *, duration_s: float) -> Outcome:
-        final = self.final
-        metrics = {name: values[-1] for name, values in self.curves.items()}
-        task, (part, _, figure) = self.goal.task, self.goal.metric.partition("_")
-        if part != "train":
-            metrics |= {f"{part}_{name}": value for name, value in {"loss": final.loss, **task.figures(final.tally)}.items()}
-        levels = self._levels(final)
-        if not self.failure and not math.isfinite(metrics[self.goal.metric]):
-            self.failure = f"diverged: {self.goal.metric} is {metrics[self.goal.metric]}"
-        if not self.failure and not self.pruned and (why := task.learned_nothing(final.tally, levels[task.metrics[0].name])):
-            self.failure = f"learned nothing: {why}"
-        status: Status = "failed" if self.failure else "pruned" if self.pruned else "complete"
-        if task.failure_score is not None:
-            levels[task.metrics[0].name] = task.failure_score
-        return Outcome(
-            status=status,
-            score=levels[figure] if self.failure else metrics[self.goal.metric],
-            metrics=metrics,
-            curves={name: tuple(values) for name, values in self.curves.items()},
-            cost=cost,
-            num_epochs=len(self.curves["train_loss"]),
-            duration_s=duration_s,
-            device=self.trained_on,
-            failure=self.failure,
-        )
-
-    def _levels(self, final: _Figures) -> dict[str, float]:
-        """What a network scores that ignores its input, by metric, on the part that is scored."""
-        task = self.goal.task
-        levels = dict(task.constant(final.targets, final.output_shape))
-        if task.chance is not None:
-            levels[task.metrics[0].name] = task.chance
-        return levels
+        return Figures(float(torch.stack(losses).sum()), torch.stack(tallies).sum(0), part.targets, tuple(outputs.shape[1:]))
 
 
-@dataclass(frozen=True)
-class _Figures:
-    """Loss and summed tally over the part with these targets, from answers of this shape."""
-
-    loss: float
-    tally: Tensor
-    targets: Tensor
-    output_shape: tuple[int, ...]
-
-
-def _evaluation_batch(part: Part, at_least: int) -> int:
+def evaluation_batch(part: Part, at_least: int) -> int:
     """Return how many inputs of a part to evaluate at once."""
     pixels = math.prod(part.source.shape[2:])
     return min(EVALUATION_BATCH, max(at_least, EVALUATION_PIXELS // pixels))
 
 
+def trainer_for(recipe: Recipe, *, max_epochs: int) -> pl.Trainer:
+    """Return Lightning's trainer as a recipe asks for it, without all that a study brings itself."""
+    return pl.Trainer(
+        max_epochs=max_epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        **{option: getattr(recipe, option) for option in LIGHTNING_OPTIONS},
+    )
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Lightning announces devices and gives advice at every Trainer; a study makes hundreds."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     with warnings.catch_warnings():

@@ -32,6 +32,16 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class GroupMember:
+    """One of the trainings that are trained together as one program: all that its own part in it depends on."""
+
+    slot: str
+    seed: int
+    decisions: tuple[tuple[str, Scalar], ...]
+    widths: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class TrainingRecord:
     """One training that was asked for, with its outcome once there is one.
 
@@ -52,6 +62,13 @@ class TrainingRecord:
     finished: datetime | None = None
     worker: str = ""
     error: str = ""
+    group: tuple[GroupMember, ...] = ()
+    """The trainings, itself among them, that it was trained with as one program; () where it was trained alone."""
+
+    @property
+    def place_in_group(self) -> int:
+        """Its place among them, from 0."""
+        return next((place for place, member in enumerate(self.group) if member.seed == self.seed), 0)
 
 
 @dataclass(frozen=True)

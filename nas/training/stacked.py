@@ -1,0 +1,193 @@
+"""Layer 3: trains several networks of one architecture as one program, each from its own seed, and says what each came to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+
+from nas.plugin import Network
+from nas.recipe import Recipe
+from nas.training.augmenting import Augmenter
+from nas.training.checkpoint import stopwatch
+from nas.training.course import Course, Figures, Goal
+from nas.training.data import Batches, Part, Split
+from nas.training.fit import evaluation_batch, quiet, trainer_for
+from nas.training.stacking import Stack
+from nas.values.outcome import Cost, Outcome
+from nas.values.seeds import derive
+
+OnEpoch = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a group: its split, its seed and its recipe, which may differ from the others' in the optimizer's parameters."""
+
+    network: Network
+    recipe: Recipe
+    split: Split
+    seed: int
+
+
+def train_together(members: Sequence[Member], cost: Cost, goal: Goal, *, on_epoch: OnEpoch = lambda _epoch: None) -> tuple[Outcome, ...]:
+    """Train networks of one architecture in place, as one program, and return the outcome of each.
+
+    Each has its own initial values, order of examples, augmentation, split and optimizer, from the streams that it would have
+    alone, and comes to the same figures but for rounding. One that diverges does not touch the others. Neither prunes nor
+    watches steps: `goal` may not ask for that. A member's time is its share of the group's.
+    """
+    module = _Module(members, goal, on_epoch)
+    with torch.random.fork_rng(), quiet():
+        torch.manual_seed(derive(members[0].seed, "noise"))
+        trainer_for(members[0].recipe, max_epochs=members[0].recipe.epochs).fit(module)
+    seconds = module.seconds() / len(members)
+    return tuple(course.outcome(cost, duration_s=seconds, device=module.trained_on) for course in module.courses)
+
+
+class _Module(pl.LightningModule):
+    """The loop's body: a batch of indices for each network, one forward and one backward pass of all of them, an optimizer each."""
+
+    def __init__(self, members: Sequence[Member], goal: Goal, on_epoch: OnEpoch) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.members, self.goal, self.on_epoch = tuple(members), goal, on_epoch
+        self.recipe = members[0].recipe
+        self.stack = Stack([member.network for member in members])
+        self.courses = [Course(goal) for _ in members]
+        self.epoch, self.step = 0, 0
+        self.seconds = stopwatch(0.0)
+
+    def on_fit_start(self) -> None:
+        self.stack.bind()
+        names = ("train", "val", "test")
+        self.parts: dict[str, list[Part]] = {n: [getattr(m.split, n).to(self.device) for m in self.members] for n in names}
+        self.num_steps = self.recipe.epochs * len(self._batches())
+        self.augmented = [Augmenter([make() for make in m.recipe.augment], seed=m.seed) for m in self.members]
+
+    def train_dataloader(self) -> Iterable[tuple[Tensor, ...]]:
+        return self._batches()
+
+    def _batches(self) -> _Together:
+        return _Together([Batches(len(m.split.train), m.recipe.batch_size, seed=m.seed) for m in self.members])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        self.views = self.stack.views()
+        optimizer = _Each([m.recipe.optimizer().build(own) for m, own in zip(self.members, self.views, strict=True)])
+        self.base_rates = [group["lr"] for group in optimizer.param_groups]
+        self.schedule = self.recipe.schedule()
+        return optimizer
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch  # the parts know where their inputs lie
+
+    def on_train_epoch_start(self) -> None:
+        self.totals, self.count = torch.zeros(len(self.members), device=self.device), 0
+        self.tallies: Tensor | None = None
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        parts, task = self.parts["train"], self.goal.task
+        taken = [change(*part.take(index)) for change, part, index in zip(self.augmented, parts, batch, strict=True)]
+        taken = self.trainer.precision_plugin.convert_input(taken)
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)  # one optimizer was configured
+        factor = self.schedule.factor(self.step, self.num_steps)
+        for group, rate in zip(optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * factor
+        outputs = self.stack(torch.stack([inputs for inputs, _ in taken], 1))
+        answered = [(own, targets) for own, (_, targets) in zip(outputs, taken, strict=True)]
+        losses = torch.stack([task.loss(own, targets, label_smoothing=self.recipe.label_smoothing) for own, targets in answered])
+        self.stack.zero_grad()
+        self.manual_backward(losses.sum())
+        self.stack.hand_out(self.views)
+        for own in self.views if self.recipe.gradient_clip_val is not None else ():
+            nn.utils.clip_grad_norm_(own, self.recipe.gradient_clip_val or 0.0)
+        optimizer.step()
+        self.step += 1
+        with torch.no_grad():
+            tally = torch.stack([task.tally(own, targets) for own, targets in answered])
+            self.tallies = tally if self.tallies is None else self.tallies + tally
+            self.totals += losses.detach() * len(batch[0])
+            self.count += len(batch[0])
+
+    def on_train_epoch_end(self) -> None:
+        self.epoch += 1
+        assert self.tallies is not None  # an epoch has at least one step
+        open_ = [k for k, course in enumerate(self.courses) if not course.failure]
+        totals = self.totals.tolist()
+        lost = [k for k in open_ if self.courses[k].diverged(totals[k] / self.count, self.tallies[k])]
+        if lost:
+            # As it stands where it diverged: the others go on.
+            self._finish(lost)
+        going_on = [k for k in open_ if k not in lost]
+        if not going_on:
+            self.trainer.should_stop = True
+            return
+        val = self.evaluate_part("val")
+        for k in going_on:
+            self.courses[k].note("val", val[k].loss, val[k].tally)
+        self.on_epoch(self.epoch)
+
+    def on_train_end(self) -> None:
+        # Before Lightning takes the networks back to the CPU, away from the data.
+        self._finish([k for k, course in enumerate(self.courses) if not course.failure])
+        self.trained_on = str(self.device)
+        self.stack.take_apart()
+
+    def _finish(self, which: Sequence[int]) -> None:
+        figures = self.evaluate_part(self.goal.final_part) if which else ()
+        for k in which:
+            self.courses[k].final = figures[k]
+
+    @torch.no_grad()
+    def evaluate_part(self, name: str) -> tuple[Figures, ...]:
+        """Return each network's loss and figures on one part of its split, with the networks in eval mode."""
+        parts, task = self.parts[name], self.goal.task
+        losses, tallies, size = [], [], len(parts[0])
+        self.stack.eval()
+        for index in torch.arange(size).split(math.ceil(evaluation_batch(parts[0], self.recipe.batch_size) / len(parts))):
+            taken = [part.take(index) for part in parts]
+            with self.trainer.precision_plugin.val_step_context():
+                inputs = self.trainer.precision_plugin.convert_input(torch.stack([inputs for inputs, _ in taken], 1))
+                outputs = [own.float() for own in self.stack(inputs)]
+            answered = [(own, targets) for own, (_, targets) in zip(outputs, taken, strict=True)]
+            losses.append(torch.stack([task.loss(own, targets) for own, targets in answered]) * (len(index) / size))
+            tallies.append(torch.stack([task.tally(own, targets) for own, targets in answered]))
+        self.stack.train()
+        loss, tally = torch.stack(losses).sum(0).tolist(), torch.stack(tallies).sum(0)
+        return tuple(Figures(loss[k], tally[k], part.targets, tuple(outputs[k].shape[1:])) for k, part in enumerate(parts))
+
+
+class _Together:
+    """The batches of several training orders, step by step."""
+
+    def __init__(self, orders: Sequence[Batches]) -> None:
+        self.orders = orders
+
+    def __len__(self) -> int:
+        return len(self.orders[0])
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        return zip(*self.orders, strict=True)
+
+
+class _Each(torch.optim.Optimizer):
+    """One optimizer a network, each over that network's own parameters, as one."""
+
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        super().__init__([parameter for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]], {})
+        self.optimizers = optimizers
+        self.param_groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Let every network's optimizer take its step."""
+        if closure is not None:
+            closure()
+        for optimizer in self.optimizers:
+            optimizer.step()

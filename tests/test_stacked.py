@@ -1,0 +1,148 @@
+"""Networks of one architecture trained as one program: each comes to what it comes to alone, whatever becomes of the others."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nas.building import build, build_recipe, cost_of
+from nas.plugin import NetworkContext
+from nas.recipe import Recipe
+from nas.registry import Registry
+from nas.sampling import first_choice, sample
+from nas.space import parse_space
+from nas.study.materials import load_split, load_task
+from nas.training.course import Goal
+from nas.training.fit import train
+from nas.training.stacked import Member, train_together
+from nas.training.stacking import why_not_stacked
+from nas.values.architecture import Configuration
+from nas.values.outcome import Outcome
+
+DIGITS = NetworkContext((1, 8, 8), 10, (10,))
+STACKED = [
+    *(f"staged: {{widths: [4, 8], depth: 1, block: {block}}}" for block in
+      ("basic", "bottleneck", "preact_basic", "resnext", "se_basic", "convnext", "inverted_residual", "repvgg", "relu_only_preact")),
+    *(f"staged: {{widths: [4, 8], depth: 2, shortcut: {shortcut}}}" for shortcut in
+      ("none", "projection", "pool_projection", "gated", "dense", "scaled", "layer_scale", "rezero")),
+    *(f"staged: {{widths: [4, 8], depth: 1, block: {{basic: {{norm: {norm}}}}}}}" for norm in ("{group: {groups: 4}}", "layer", "none")),
+    "isotropic: {width: 8, depth: 2, stem: {patchify: {width: 8}}}",
+    "mlp: {}",
+]  # fmt: skip
+
+
+def configuration_of(architecture: str, registry: Registry, **train_options: object) -> Configuration:
+    train_section = ", ".join(f"{name}: {value}" for name, value in {"epochs": 2, "batch_size": 256, **train_options}.items())
+    text = f"name: x\ndata: digits\narchitecture:\n  {architecture}\ntrain: {{{train_section}}}\n"
+    return sample(parse_space(text, "x.yaml", registry), first_choice).configuration
+
+
+def reason(architecture: str, registry: Registry) -> str:
+    inputs = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    described = configuration_of(architecture, registry).architecture
+    return why_not_stacked(lambda seed: build(described, registry, DIGITS, seed=seed), inputs, torch.arange(6), F.cross_entropy)
+
+
+@pytest.mark.parametrize("architecture", STACKED)
+def test_a_stack_has_the_outputs_gradients_and_buffers_of_each_network_alone(architecture: str, registry: Registry) -> None:
+    assert reason(architecture, registry) == ""
+
+
+@pytest.mark.parametrize("shortcut", ["dropout", "stochastic_depth"])
+def test_a_network_that_draws_random_numbers_is_not_stacked(shortcut: str, registry: Registry) -> None:
+    assert "random numbers" in reason(f"staged: {{widths: [4, 8], depth: 1, shortcut: {shortcut}}}", registry)
+
+
+class Choosing(nn.Linear):
+    """Goes by what it computes, which differs from network to network."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = super().forward(x)
+        return found if found.sum() > 0 else -found
+
+
+class Hiding(nn.Linear):
+    """Has values that torch does not know of, which a stack would share."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+        self.hidden = [self.weight.detach().clone()]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + F.linear(x, self.hidden[0].to(x.dtype))
+
+
+@pytest.mark.parametrize(("kind", "told"), [(lambda: Choosing(4, 3), "vmap"), (Hiding, "do not come to the same")])
+def test_a_network_that_a_stack_would_get_wrong_is_found_out(kind: type[nn.Module], told: str) -> None:
+    def make(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return kind()
+
+    assert told in why_not_stacked(make, torch.randn(6, 4), torch.arange(6) % 3, F.cross_entropy)
+
+
+def trained(
+    configuration: Configuration, registry: Registry, seeds: Sequence[int], *, together: bool, recipes: Sequence[Recipe] = ()
+) -> tuple[list[Outcome], list[nn.Module]]:
+    goal = Goal("test_accuracy", load_task(configuration.task, registry))
+    networks: list[nn.Module] = [build(configuration.architecture, registry, DIGITS, seed=seed) for seed in seeds]
+    cost = cost_of(configuration.architecture, registry, DIGITS)
+    recipes = recipes or [build_recipe(configuration.train, registry)] * len(seeds)
+    members = [
+        Member(network, recipe, load_split(configuration.data, registry, seed, configuration.task), seed)
+        for network, recipe, seed in zip(networks, recipes, seeds, strict=True)
+    ]
+    if together:
+        return list(train_together(members, cost, goal)), networks
+    return [train(m.network, m.recipe, m.split, cost, goal, seed=m.seed) for m in members], networks
+
+
+@pytest.mark.parametrize("optimizer", ["{sgd: {lr: 0.05}}", "{adamw: {lr: 0.01}}"])
+def test_the_first_steps_are_those_of_each_training_alone(optimizer: str, registry: Registry) -> None:
+    configuration = configuration_of(
+        "staged: {widths: [4, 8], depth: 1}",
+        registry,
+        optimizer=optimizer,
+        precision="64-true",
+        gradient_clip_val=0.5,
+        augment="[pad_crop]",
+    )
+    alone, apart = trained(configuration, registry, (1, 2, 3), together=False)
+    grouped, stacked = trained(configuration, registry, (1, 2, 3), together=True)
+    for one, other, own, shared in zip(alone, grouped, apart, stacked, strict=True):
+        assert other.curves.keys() == one.curves.keys()
+        for name, values in one.curves.items():
+            assert other.curves[name] == pytest.approx(values, rel=1e-6), name  # the figures themselves are kept in float32
+        for value, found in zip(own.state_dict().values(), shared.state_dict().values(), strict=True):
+            torch.testing.assert_close(found, value, rtol=1e-10, atol=1e-12)
+
+
+def test_one_that_diverges_leaves_the_others_as_they_were_bit_for_bit(registry: Registry) -> None:
+    configuration = configuration_of("staged: {widths: [4, 8], depth: 1}", registry)
+    recipe, lost = (
+        build_recipe(configuration.train, registry),
+        configuration_of("staged: {widths: [4, 8], depth: 1}", registry, optimizer="{sgd: {lr: 1.0e+30}}"),
+    )
+    wild = build_recipe(lost.train, registry)
+    calm, networks = trained(configuration, registry, (1, 2, 3), together=True, recipes=(recipe, recipe, recipe))
+    mixed, others = trained(configuration, registry, (1, 2, 3), together=True, recipes=(recipe, wild, recipe))
+    assert mixed[1].failure.startswith("diverged")
+    assert mixed[1].num_epochs == 1
+    for k in (0, 2):
+        assert replace(mixed[k], duration_s=0.0) == replace(calm[k], duration_s=0.0)
+        assert all(torch.equal(a, b) for a, b in zip(networks[k].state_dict().values(), others[k].state_dict().values(), strict=True))
+
+
+def test_accuracies_are_distributed_as_those_of_trainings_alone(registry: Registry) -> None:
+    from scipy import stats
+
+    configuration = configuration_of("staged: {widths: [4], depth: 1}", registry, epochs=2, batch_size=64)
+    seeds = range(8)
+    alone = [outcome.score for outcome in trained(configuration, registry, seeds, together=False)[0]]
+    grouped = [outcome.score for outcome in trained(configuration, registry, seeds, together=True)[0]]
+    assert max(alone) - min(alone) > 0.05  # seeds matter here
+    assert stats.ks_2samp(alone, grouped).pvalue > 0.2
+    assert abs(sum(alone) - sum(grouped)) / len(alone) < 0.01
