@@ -11,8 +11,8 @@ from nas.measuring.design import Twins
 from nas.registry import Registry
 from nas.space import parse_space
 from nas.study import telling
-from nas.study.ledger import Slot
 from nas.study.rerunning import rerun
+from nas.study.slots import Slot
 from nas.study.study import Study
 from nas.study.together import run_jobs
 from nas.study.worker import work
@@ -150,7 +150,7 @@ def test_where_one_arm_cannot_be_stacked_all_arms_are_trained_alone(opened: Open
 
 def test_replicates_that_decided_on_other_networks_are_in_other_groups(opened: Opened) -> None:
     study = opened(TEXT.replace("    shortcut:", "    block: {choices: [basic, preact_basic]}\n    shortcut:"))
-    drawn = {t.slot: t.sample.decisions["architecture.staged.block"] for t in study.owed_trainings()}
+    drawn = {t.slot: dict(t.sample.decisions)["architecture.staged.block"] for t in study.owed_trainings()}
     slots = study.measure_slots()
     assert len(set(drawn.values())) == 2
     assert any(slot.group for slot in slots)

@@ -20,8 +20,9 @@ from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
 from nas.study.job import Job, run_job
 from nas.study.kept import best_file, keep_best_alone, network_file
-from nas.study.ledger import Ledger, Slot
+from nas.study.ledger import Ledger
 from nas.study.materials import context_of, load_data, load_split
+from nas.study.slots import Slot
 from nas.study.storage import default_storage, open_storage
 from nas.study.study import Study
 from nas.study.worker import work

@@ -14,7 +14,8 @@ from nas.errors import StudyError
 from nas.sampling import first_choice, sample
 from nas.space import Space
 from nas.study.known import studies_in
-from nas.study.ledger import Ledger, Slot
+from nas.study.ledger import Ledger
+from nas.study.slots import Slot
 from nas.study.storage import open_storage
 from nas.study.study import Study
 from nas.study.trials import suggest

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import clean_environment
 
-from nas.study.ledger import Ledger, Slot
+from nas.study.ledger import Ledger
+from nas.study.slots import Slot
 from nas.study.storage import open_storage
 
 BINARIES = [

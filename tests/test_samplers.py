@@ -12,8 +12,9 @@ from nas.registry import Registry
 from nas.sampling import sample
 from nas.space import Space, parse_space
 from nas.study.evolution import RegularizedEvolution
-from nas.study.ledger import Ledger, Slot
+from nas.study.ledger import Ledger
 from nas.study.samplers import make_pruner, make_sampler
+from nas.study.slots import Slot
 from nas.study.storage import open_storage
 from nas.study.trials import suggest
 from nas.values.architecture import Configuration

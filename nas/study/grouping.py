@@ -20,8 +20,8 @@ from nas.building import build, build_recipe
 from nas.measuring.design import PlannedTraining
 from nas.plugin import Pictures
 from nas.space import Space
-from nas.study.ledger import Slot
 from nas.study.materials import context_of, load_split, load_task
+from nas.study.slots import Slot
 from nas.study.subjects import built_probes
 from nas.training.stacking import why_not_stacked
 from nas.values.architecture import Configuration, PluginNode, key_of

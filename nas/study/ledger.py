@@ -11,35 +11,21 @@ import math
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from nas.study.slots import Slot, group_of, leading
 from nas.study.storage import heartbeat_is_meant
-from nas.study.trials import OPEN, TOLD, attrs_of, cell_of, group_of, is_orphaned, leading, record_of
+from nas.study.trials import OPEN, TOLD, cell_of, is_orphaned, record_of
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar
 from nas.values.dominance import undominated
 from nas.values.metrics import Direction
 from nas.values.outcome import CostName, Outcome
 from nas.values.records import MAX_ATTEMPTS, Cell, GroupMember, Phase, TrainingRecord, lost_cells
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One training that is owed: its name, the values set beforehand (none for a free search trial) and its seed."""
-
-    name: str
-    seed: int
-    fixed: Mapping[str, Scalar]
-    cell: Cell | None = None
-    widths: tuple[int, ...] = ()
-    """The widths that the network is trained with in place of those decided; none for most."""
-    group: tuple[GroupMember, ...] = ()
-    """The trainings, itself among them, that are trained together as one program; none for most."""
 
 
 class Ledger:
@@ -139,12 +125,7 @@ class Ledger:
 
     def queue(self, slot: Slot, decided: Mapping[str, Scalar]) -> None:
         """Add one waiting trial for `slot`."""
-        attrs: dict[str, Any] = {"slot": slot.name, "seed": slot.seed}
-        if slot.cell:
-            attrs["cell"] = [slot.cell.replicate, slot.cell.level, [list(pair) for pair in slot.cell.by]]
-        if slot.widths:
-            attrs["widths"] = list(slot.widths)
-        self.study.enqueue_trial({**slot.fixed, **decided}, user_attrs={**attrs, **attrs_of(slot.group)})
+        self.study.enqueue_trial({**slot.fixed, **decided}, user_attrs=slot.attrs)
 
     def retry(self, trial: Trial) -> None:
         """Queue a training that is about to break once more, while attempts are left: before `fail`, so that no one else does too."""

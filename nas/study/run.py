@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from nas.errors import StudyError
 from nas.study.crew import Crew
-from nas.study.ledger import Ledger, Slot
+from nas.study.ledger import Ledger
+from nas.study.slots import Slot
 from nas.values.architecture import write
 from nas.values.records import MAX_ATTEMPTS, Cell, TrainingRecord
 

@@ -19,8 +19,9 @@ from nas.registry import discover
 from nas.space import MeasureOptions, Space, parse_space
 from nas.study.grouping import slots_of, stackable_in
 from nas.study.known import changes, find_study, studies_in
-from nas.study.ledger import Ledger, Slot
+from nas.study.ledger import Ledger
 from nas.study.materials import context_of, describe_data, identity_of, refuse_without_data, study_key
+from nas.study.slots import Slot
 from nas.study.starts import starts_of
 from nas.study.storage import open_storage
 from nas.study.subjects import built_probes

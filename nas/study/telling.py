@@ -21,8 +21,8 @@ from nas.study.desk import Desk
 from nas.study.job import Job, split_seed_of
 from nas.study.kept import checkpoint_file, network_file
 from nas.study.materials import context_of
+from nas.study.slots import group_of
 from nas.study.together import run_jobs
-from nas.study.trials import group_of
 from nas.values.outcome import Cost
 
 Emit = Callable[[Mapping[str, Any]], None]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.space import Decision
+from nas.study.slots import group_of
 from nas.values.architecture import Configuration
 from nas.values.domains import Choices, IntRange, Scalar
 from nas.values.outcome import Outcome
-from nas.values.records import Cell, GroupMember, Phase, State, TrainingRecord
+from nas.values.records import Cell, Phase, State, TrainingRecord
 
 NAMING_S = 5
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
@@ -57,25 +58,6 @@ def cell_of(attrs: Mapping[str, Any]) -> Cell | None:
     """Read the cell of a measured trial from its attributes; None for a trial of a search."""
     cell = attrs.get("cell")
     return Cell(cell[0], cell[1], tuple((path, value) for path, value in cell[2])) if cell else None
-
-
-def group_of(attrs: Mapping[str, Any]) -> tuple[GroupMember, ...]:
-    """Read the group of a measured trial from its attributes; () where it is on its own."""
-    return tuple(GroupMember(slot, seed, tuple(decided.items()), tuple(widths)) for slot, seed, decided, widths in attrs.get("group", ()))
-
-
-def attrs_of(group: Sequence[GroupMember]) -> dict[str, Any]:
-    """Return the attributes that `group_of` reads."""
-    return {"group": [[m.slot, m.seed, dict(m.decisions), list(m.widths)] for m in group]} if group else {}
-
-
-def leading(there: Sequence[FrozenTrial]) -> Iterator[FrozenTrial]:
-    """Yield those waiting trials, of all that wait or run, that may be claimed: of each group the first alone."""
-    slots = {str(trial.user_attrs.get("slot")) for trial in there}
-    for trial in there:
-        first = next((member[0] for member in trial.user_attrs.get("group", ()) if member[0] in slots), None)
-        if trial.state == TrialState.WAITING and first in (None, trial.user_attrs.get("slot")):
-            yield trial
 
 
 def _state(frozen: FrozenTrial, outcome: Outcome | None) -> State:

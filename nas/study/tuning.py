@@ -14,7 +14,8 @@ from nas.measuring.design import cells_of
 from nas.space import MeasureOptions, Space
 from nas.space.activity import everything, possible, uses_of
 from nas.space.sections import TuneOptions
-from nas.study.ledger import Ledger, Slot
+from nas.study.ledger import Ledger
+from nas.study.slots import Slot
 from nas.values.architecture import key_of
 from nas.values.domains import Scalar, written
 from nas.values.records import Cell, TrainingRecord, Winner

@@ -32,9 +32,9 @@ from nas.study.desk import Desk, open_desk
 from nas.study.job import run_in_processes, run_job
 from nas.study.kept import keep_best_alone
 from nas.study.ledger import Ledger
+from nas.study.slots import group_of
 from nas.study.storage import HEARTBEAT_S, open_storage
 from nas.study.telling import Emit, broke, job_of, place_of, run_group
-from nas.study.trials import group_of
 from nas.values.outcome import Cost, Outcome
 
 WAIT_S = 0.2
