@@ -3,8 +3,9 @@
 All train ResNets of several depths with and without shortcuts on digits, 10 epochs each. The framework and the hand-written script
 record them to MLflow on SQLite. The script is one process that uses torch's own choice of threads, once with Lightning's defaults,
 as the documentation shows, and once lean, without checkpoints and progress bar. The bare loops, one process a core, record nothing:
-they are the ceiling. Start-up (imports, creating the databases) is left out everywhere: each measures from its first training to its
-last. All take turns within a round.
+they are the ceiling. Framework and bare loops run once more with networks that differ in their seed alone in groups of eight, each
+group one program: that list has eight replicates in place of `--replicates`, of the same networks. Start-up (imports, creating the
+databases) is left out everywhere: each measures from its first training to its last. All take turns within a round.
 
 Run:  python benchmarks/throughput.py --rounds 3
 """
@@ -44,16 +45,18 @@ measure:
   by: {{architecture.staged.depth: [{depths}]}}
   replicates: {replicates}
   metric: val_accuracy
+  vectorise: {group}
 """
+GROUP = 8
 
 
-def framework(depths: list[int], replicates: int) -> dict[str, Any]:
+def framework(depths: list[int], replicates: int, group: int = 1) -> dict[str, Any]:
     """Train the list with the framework; time from the first training's start to the last one's end, records written."""
     from nas.workflow import measure
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "throughput.yaml"
-        file.write_text(SPACE.format(depths=", ".join(map(str, depths)), replicates=replicates))
+        file.write_text(SPACE.format(depths=", ".join(map(str, depths)), replicates=replicates, group=group))
         seen: dict[str, float] = {}
 
         def watch(event: Any, study: Any) -> None:
@@ -87,6 +90,8 @@ def one_round(depths: list[int], replicates: int) -> dict[str, float]:
             "handwritten": script("handwritten.py", depths, replicates, defaults),
             "handwritten_lean": script("handwritten.py", depths, replicates, lean, "--lean"),
             "framework": framework(depths, replicates),
+            "bare_in_groups": script("bare.py", depths, GROUP, "--group", str(GROUP)),
+            "framework_in_groups": framework(depths, GROUP, GROUP),
         }
     return {side: 60 * figures["trainings"] / figures["seconds"] for side, figures in told.items()}
 
@@ -102,9 +107,12 @@ def main() -> None:
     for turn in range(arguments.rounds):
         rows.append(one_round(arguments.depths, arguments.replicates))
         print(f"round {turn + 1}, trainings a minute:", ", ".join(f"{side} {rate:.1f}" for side, rate in rows[-1].items()), flush=True)
+    compared = {
+        "framework": ("bare", "handwritten", "handwritten_lean"),
+        "framework_in_groups": ("bare_in_groups", "framework", "handwritten", "handwritten_lean"),
+    }
     ratios = {
-        f"framework_to_{side}": statistics.median(row["framework"] / row[side] for row in rows)
-        for side in ("bare", "handwritten", "handwritten_lean")
+        f"{own}_to_{side}": statistics.median(row[own] / row[side] for row in rows) for own, sides in compared.items() for side in sides
     }
     print(f"median over {len(rows)} rounds:", ", ".join(f"{name.replace('_', ' ')} {ratio:.2f}" for name, ratio in ratios.items()))
     machine = {"cores": os.cpu_count(), "processor": processor(), "platform": platform.platform(), "torch": version("torch")}
