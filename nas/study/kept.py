@@ -46,7 +46,7 @@ def kept_files(folder: Path, record: StudyRecord, ledgers: Mapping[Phase, str]) 
 
 def keep_best_alone(folder: Path, ledger: Ledger) -> None:
     """Remove the networks of trials that are told and are not the best, or on the front. Those were written before they were told."""
-    best, told = ledger.front_numbers(), ledger.told_numbers()
+    best, told = ledger.front_numbers(), ledger.finished.told
     for file in (folder / ledger.name).glob(f"*{SUFFIX}"):
         if file.stem.isdigit() and int(file.stem) in told and int(file.stem) not in best:
             file.unlink(missing_ok=True)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import optuna
-
 from nas.errors import UserError, nearest
-from nas.study.ledger import Ledger
 from nas.study.storage import open_storage
 
 
@@ -20,20 +17,20 @@ def studies_in(storage_url: str) -> list[dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     storage = open_storage(storage_url)
-    for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
+    studies, told = storage.get_all_studies(), storage.count_told()
+    for study in studies:
         title, _, measured = study.study_name.partition("/")
         if not measured and "name" in study.user_attrs:  # a database may hold other programs' studies too
-            told = Ledger(storage, title).count_told()
             found[title] = {
                 **study.user_attrs,
                 "title": title,
-                "search": told,
+                "search": told[study._study_id],
                 "measured": 0,
                 "replicates": {},
                 "beside": [],
                 "designs": {},
             }
-    for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
+    for study in studies:
         title, _, measured = study.study_name.partition("/")
         if title not in found or measured.count("/"):
             continue  # the latter is a search of one arm of a tuned effect, which its design counts
@@ -42,7 +39,7 @@ def studies_in(storage_url: str) -> list[dict[str, Any]]:
             found[title]["designs"][study.study_name] = study.user_attrs.get("design", {})
         elif measured:
             found[title]["replicates"] |= {study.study_name: study.user_attrs.get("design", {}).get("replicates")}
-            found[title]["measured"] += Ledger(storage, study.study_name).count_told()
+            found[title]["measured"] += told[study._study_id]
             # The measured design's text is the newer one: it was run last with this `measure:` section.
             found[title]["space_text"] = study.user_attrs["space_text"]
     return sorted(found.values(), key=lambda about: about.get("last_run", ""))

@@ -17,15 +17,20 @@ from typing import Any, cast
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from nas.study.finished import Finished
+from nas.study.memory import Memory
 from nas.study.slots import Slot, group_of, leading
 from nas.study.storage import heartbeat_is_meant
-from nas.study.trials import OPEN, TOLD, cell_of, is_orphaned, record_of
+from nas.study.trials import OPEN, cell_of, is_orphaned, record_of
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar
-from nas.values.dominance import undominated
 from nas.values.metrics import Direction
 from nas.values.outcome import CostName, Outcome
 from nas.values.records import MAX_ATTEMPTS, Cell, GroupMember, Phase, TrainingRecord, lost_cells
+
+PATIENCE_S = 1.0
+LEAST_WAITING = 8
+"""A search's queue is kept this long at least, where there are that many slots."""
 
 
 class Ledger:
@@ -44,6 +49,9 @@ class Ledger:
             sampler=sampler or optuna.samplers.RandomSampler(),
             pruner=pruner or optuna.pruners.NopPruner(),
         )
+        signs = tuple(1.0 if direction == optuna.study.StudyDirection.MAXIMIZE else -1.0 for direction in self.study.directions)
+        self._finished, self._memory = Finished(signs), cast(Memory, storage)
+        self._has_more: bool | None = None
 
     @classmethod
     def create(
@@ -95,17 +103,29 @@ class Ledger:
 
     # --- the queue ---------------------------------------------------------------------------------------------------
 
-    def ensure(self, slots: Iterable[Slot]) -> int:
-        """Queue every slot that has no open and no told trial, with the decisions of its last attempt; return how many."""
-        trials = self.study.get_trials(deepcopy=False)
-        taken = {t.user_attrs.get("slot") for t in trials if t.state in (*OPEN, *TOLD)}
-        last = {t.user_attrs.get("slot"): t for t in trials if t.state == TrialState.FAIL and t.user_attrs.get("end") != "invalid"}
-        queued = 0
+    def ensure(self, slots: Iterable[Slot], *, workers: int | None = None) -> int:
+        """Queue every slot that has no open and no told trial, with the decisions of its last attempt; return how many.
+
+        For so many `workers`, or those at work where they are more, only as much as they soon need: each waiting trial is read again
+        whenever one of them asks for anything. The attribute `more` then says whether slots are left that will be queued.
+        """
+        still_open, finished = self._now()
+        taken = {t.user_attrs.get("slot") for t in still_open}
+        waiting = sum(t.state == TrialState.WAITING for t in still_open)
+        most = max(LEAST_WAITING, 2 * max(workers, len(still_open) - waiting)) if workers else math.inf
+        queued, more = 0, False
         for slot in slots:
-            if slot.name not in taken and not self._given_up(slot.name, trials):
-                before = last.get(slot.name)
-                self.queue(slot, before.params if before else {})
-                queued += 1
+            if slot.name in finished.told_slots or slot.name in taken or self._given_up(slot.name):
+                continue
+            if waiting + queued >= most:
+                more = True
+                break
+            before = finished.last_failed.get(slot.name)
+            self.queue(slot, before.params if before else {})
+            queued += 1
+        if workers and more != self._has_more:
+            self._has_more = more
+            self.note(more=more)
         return queued
 
     def ensure_next(self, slots: Iterable[Slot]) -> int:
@@ -114,11 +134,11 @@ class Ledger:
         One trial after the other: what the sampler proposes depends on what it has seen, and so on nothing but the slots. For
         the same reason an interrupted trial is sampled anew: it comes to the same.
         """
-        trials = self.study.get_trials(deepcopy=False)
-        if any(trial.state in OPEN for trial in trials):
+        still_open, finished = self._now()
+        if still_open:
             return 0
-        told = {trial.user_attrs.get("slot") for trial in trials if trial.state in TOLD}
-        owed = next((slot for slot in slots if slot.name not in told and not self._given_up(slot.name, trials)), None)
+        told = finished.told_slots
+        owed = next((slot for slot in slots if slot.name not in told and not self._given_up(slot.name)), None)
         if owed:
             self.queue(owed, {})
         return int(owed is not None)
@@ -131,7 +151,7 @@ class Ledger:
         """Queue a training that is about to break once more, while attempts are left: before `fail`, so that no one else does too."""
         frozen = self.storage.get_trial(trial._trial_id)
         slot, fixed = str(frozen.user_attrs["slot"]), frozen.system_attrs.get("fixed_params", {})
-        if not self._given_up(slot, self.study.get_trials(deepcopy=False), attempts=MAX_ATTEMPTS - 1):
+        if self.finished.num_broken[slot] < MAX_ATTEMPTS - 1:
             widths = tuple(frozen.user_attrs.get("widths", ()))
             group = group_of(frozen.user_attrs)
             self.queue(Slot(slot, frozen.user_attrs["seed"], fixed, cell_of(frozen.user_attrs), widths, group), frozen.params)
@@ -178,6 +198,12 @@ class Ledger:
     def beat(self, trial: Trial) -> None:
         """Say that the worker of a running trial is alive."""
         cast(optuna.storages.RDBStorage, self.storage).record_heartbeat(trial._trial_id)
+
+    def report(self, trial: Trial, epoch: int, value: float) -> bool:
+        """Record what a running trial has come to; say whether it is to end, by what the others came to up to a second ago."""
+        trial.report(value, epoch)
+        with self._memory.patient(PATIENCE_S):
+            return trial.should_prune()
 
     def finish(self, trial: Trial, configuration: Configuration, outcome: Outcome) -> None:
         """Record an outcome and tell it to the sampler. A failed training is told at its failure score: it is an outcome."""
@@ -245,28 +271,33 @@ class Ledger:
 
     def count_given_up(self) -> int:
         """Return how many slots broke too often to be tried again."""
-        trials = self.study.get_trials(deepcopy=False)
-        told = {t.user_attrs.get("slot") for t in trials if t.state in TOLD}
-        return sum(self._given_up(slot, trials) for slot in {str(t.user_attrs.get("slot")) for t in trials} - told)
+        finished = self.finished
+        return sum(self._given_up(slot) for slot in finished.num_broken.keys() - finished.told_slots)
 
-    def _given_up(self, slot: str, trials: list[FrozenTrial], attempts: int = MAX_ATTEMPTS) -> bool:
-        broken = [t for t in trials if t.user_attrs.get("slot") == slot and t.user_attrs.get("end") == "broken"]
-        return len(broken) >= attempts
+    def _given_up(self, slot: str) -> bool:
+        return self._finished.num_broken[slot] >= MAX_ATTEMPTS
+
+    def _now(self) -> tuple[list[FrozenTrial], Finished]:
+        """Return the trials that are waiting or running, and what the finished ones come to, both of one moment."""
+        still_open = self.study.get_trials(deepcopy=False, states=OPEN)
+        with self._memory.patient(math.inf):
+            return still_open, self.finished
 
     def lost(self) -> tuple[Cell, ...]:
         """Return the cells of a measured design whose training was given up."""
-        broken = [t for t in self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,)) if t.user_attrs.get("end") == "broken"]
-        return lost_cells(self.records()) if len(broken) >= MAX_ATTEMPTS else ()
+        return lost_cells(self.records()) if self.finished.num_broken.total() >= MAX_ATTEMPTS else ()
 
     # --- the records -------------------------------------------------------------------------------------------------
 
+    @property
+    def finished(self) -> Finished:
+        """What the trials that have finished by now come to."""
+        self._finished.take_up(self._memory.finished_since(self.study._study_id, self._finished.count))
+        return self._finished
+
     def count_told(self) -> int:
         """Return how many trials have been told."""
-        return len(self.study.get_trials(deepcopy=False, states=TOLD))
-
-    def told_numbers(self) -> frozenset[int]:
-        """Return the numbers of the trials that have been told."""
-        return frozenset(trial.number for trial in self.study.get_trials(deepcopy=False, states=TOLD))
+        return len(self.finished.told)
 
     def best_number(self) -> int | None:
         """Return the number of the best trial whose training was completed, the first one of equals; None where there is none."""
@@ -274,14 +305,7 @@ class Ledger:
 
     def front_numbers(self) -> tuple[int, ...]:
         """Return the numbers of the completed trials that no other beats in all objectives, the best score first: one of one objective."""
-        done = [
-            trial
-            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            if trial.values is not None and trial.user_attrs.get("outcome", {}).get("status") == "complete"
-        ]
-        signs = [1.0 if direction == optuna.study.StudyDirection.MAXIMIZE else -1.0 for direction in self.study.directions]
-        front = undominated([[sign * value for sign, value in zip(signs, trial.values, strict=True)] for trial in done])
-        return tuple(done[place].number for place in front)
+        return tuple(trial.number for trial in self.finished.front)
 
     def records(self) -> tuple[TrainingRecord, ...]:
         """Return every trial as a record, by number."""

@@ -100,17 +100,28 @@ class Run:
             if ledger.phase == "tune":
                 self.study.ensure_tuning(ledger)
             elif not over:
-                ledger.ensure(self.study.search_slots(ahead=2 * self.crew.size) if searching else self.measure_slots)
+                self._queue(ledger)
             left += ledger.count_open(running_only=over)
         return left
+
+    def _queue(self, ledger: Ledger) -> None:
+        if ledger.phase == "search":
+            ledger.ensure(self.study.search_slots(ahead=2 * self.crew.size), workers=self.crew.size)
+        else:
+            ledger.ensure(self.measure_slots)
 
     def _note(self, event: Mapping[str, Any]) -> None:
         if "ledger" in event and event["ledger"] not in {ledger.name for ledger in self.ledgers}:
             return  # a late word about what the crew worked on before
+        if event["event"] == "epoch":
+            return  # nothing that a record holds
         self.study.note(event)
         for ledger in self.ledgers:
-            if ledger.phase == "tune" and ledger.name == event.get("ledger") and event["event"] in ("finished", "broken", "invalid"):
-                self.study.ensure_tuning(ledger)  # at once: its next trial had to wait for this one
+            if ledger.name == event.get("ledger") and event["event"] in ("finished", "broken", "invalid"):
+                if ledger.phase == "tune":
+                    self.study.ensure_tuning(ledger)  # at once: its next trial had to wait for this one
+                elif ledger.phase == "search" and (self.deadline is None or time.time() < self.deadline):
+                    self._queue(ledger)  # short trainings would empty a short queue between two ticks
         if event["event"] == "finished":
             self.broken_in_a_row = []
         if event["event"] == "stopped":

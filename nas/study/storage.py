@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import optuna
 import sqlalchemy
 
 from nas.errors import StudyError
+from nas.study.memory import Memory
 
 HEARTBEAT_S = 10
 GRACE_S = 60
@@ -24,8 +26,8 @@ def default_storage(store: Path) -> str:
     return f"sqlite:///{store / 'optuna.db'}"
 
 
-def open_storage(url: str) -> optuna.storages.BaseStorage:
-    """Open the database, behind Optuna's cache of finished trials. Raises StudyError where it cannot be reached."""
+def open_storage(url: str) -> Memory:
+    """Open the database, behind a memory of its trials. Raises StudyError where it cannot be reached."""
     sqlite = url.startswith("sqlite")
     if url.startswith(("postgresql://", "postgres://")):
         url = f"postgresql+psycopg://{url.partition('://')[2]}"
@@ -40,8 +42,8 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
                 grace_period=GRACE_S,
             )
         if sqlite:
-            _serialise(database.engine)
-        return optuna.storages.get_storage(database)
+            _adapt(database.engine)
+        return Memory(database)
     except ModuleNotFoundError as error:
         needed = "pip install 'nas-ablation[postgresql]'" if error.name == "psycopg" else f"install the package '{error.name}'"
         raise StudyError(f"cannot open the ledger {url}: its driver is not installed; {needed}") from error
@@ -49,21 +51,27 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         raise StudyError(f"cannot open the ledger {url}: {error}") from error
 
 
-def _serialise(engine: sqlalchemy.Engine) -> None:
-    """Take SQLite's write lock at the start of every transaction.
+def _adapt(engine: sqlalchemy.Engine) -> None:
+    """Take SQLite's write lock at the start of every transaction, and write ahead.
 
-    Optuna reads a trial's state `for update`, which SQLite ignores, and by default Python starts a transaction only at the
-    first write: two workers could both read "waiting" and both claim the trial (seen; a test shows it).
+    The lock: Optuna reads a trial's state `for update`, which SQLite ignores, and by default Python starts a transaction only at
+    the first write: two workers could both read "waiting" and both claim the trial (seen; a test shows it).
+
+    The log: a trial is some thirty commits, and by default each waits for the disk (20 ms here). Ahead and `normal`, a commit waits for
+    nothing, outlives its process however that ends, and is lost only with the machine's power: then the last trials are trained again.
     """
     engine.dispose()  # connections from before would not know
 
-    def no_implicit_transactions(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
+    def prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        connection.isolation_level = None  # no implicit transactions
+        with suppress(sqlite3.OperationalError):  # a file system without shared memory, such as one over a network: as it was, then
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
 
     def begin_immediately(connection: sqlalchemy.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    sqlalchemy.event.listen(engine, "connect", no_implicit_transactions)
+    sqlalchemy.event.listen(engine, "connect", prepare)
     sqlalchemy.event.listen(engine, "begin", begin_immediately)
 
 

@@ -21,6 +21,7 @@ from nas.study.grouping import slots_of, stackable_in
 from nas.study.known import changes, find_study, studies_in
 from nas.study.ledger import Ledger
 from nas.study.materials import context_of, describe_data, identity_of, refuse_without_data, study_key
+from nas.study.results import Results
 from nas.study.slots import Slot
 from nas.study.starts import starts_of
 from nas.study.storage import open_storage
@@ -53,7 +54,8 @@ class Study:
     """The searches behind a tuned effect."""
     driven: tuple[str, ...] = ()
     """The phases that the run in progress works on: `nas measure` leaves the search as it is."""
-    _records: dict[tuple[str, int], TrainingRecord] = field(default_factory=dict)
+    _results: Results = field(default_factory=Results)
+    _slots: list[Slot] = field(default_factory=list)
     _costs: dict[tuple[str, NetworkContext], Cost] = field(default_factory=dict)
 
     @classmethod
@@ -161,20 +163,18 @@ class Study:
 
     def refresh(self) -> None:
         """Read every trial of the ledger anew."""
-        self._records = {(ledger.name, r.number): r for ledger in self.ledgers for r in ledger.records()}
+        self._results = Results({ledger.name: {r.number: r for r in ledger.records()} for ledger in self.ledgers})
 
     def note(self, event: Mapping[str, Any]) -> TrainingRecord | None:
         """Take up what a worker said about a trial; return its record now."""
         ledger = next((ledger for ledger in self.ledgers if ledger.name == event.get("ledger")), None)
         if ledger is None:
             return None
-        record = ledger.record(event["trial"])
-        self._records[ledger.name, record.number] = record
-        return record
+        return self._results.note(ledger.name, ledger.record(event["trial"]))
 
     def latest(self, event: Mapping[str, Any]) -> TrainingRecord | None:
         """Return the record of the trial that an event is about, as it was last noted."""
-        return self._records.get((event.get("ledger", ""), event.get("number", -1)))
+        return self._results.latest(event.get("ledger", ""), event.get("number", -1))
 
     def record(self) -> StudyRecord:
         """Return the study's frozen state."""
@@ -188,16 +188,16 @@ class Study:
             direction=space.search.direction,
             costs=space.search.costs,
             metrics=space.metrics,
-            search=() if self.is_beside else self._of(self.search),
+            search=() if self.is_beside else self._results.of(self.search.name),
             measured=self._measured(),
             planned_search=0 if self.is_beside else space.search.trials or 0,
             plan=self._plan(),
             environment=self.search.about.get("environment", {}),
             data=self.search.about.get("data") or describe_data(space),
-            created=min((r.started for r in self._records.values() if r.started), default=None),
+            created=self._results.begun,
             changes=ablation.changes if ablation else (),
             left_out=ablation.left_out if ablation else (),
-            tuning=self.tuning.numbered(self._records.copy()) if self.tuning else (),
+            tuning=self.tuning.numbered(self._results.of) if self.tuning else (),
             winners=self.design.winners if isinstance(self.design, Twins) else (),
             domains={path: decision.domain for path, decision in space.decisions.items()},
         )
@@ -218,10 +218,7 @@ class Study:
         if self.design is None or self.measured is None:
             return ()
         levels = self.design.plan.trained_levels
-        return tuple(t for t in self._of(self.measured) if t.cell and t.cell.level in levels)
-
-    def _of(self, ledger: Ledger) -> tuple[TrainingRecord, ...]:
-        return tuple(record for (name, _), record in sorted(self._records.copy().items(), key=lambda item: item[0]) if name == ledger.name)
+        return tuple(t for t in self._results.of(self.measured.name) if t.cell and t.cell.level in levels)
 
     @property
     def planned_measure(self) -> int:
@@ -238,7 +235,7 @@ class Study:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is waiting or running."""
-        return not any(t.state in ("waiting", "running") for t in self._records.values())
+        return not any(t.state in ("waiting", "running") for ledger in self.ledgers for t in self._results.of(ledger.name))
 
     def read_look(self) -> str:
         """At a planned look, say what it came to, and where it did not decide plan the replicates up to the next; else ''.
@@ -266,8 +263,9 @@ class Study:
     def search_slots(self, *, ahead: int) -> list[Slot]:
         """Return the search's slots: as many as `trials`, or `ahead` of those told where only a time is given."""
         count = self.space.search.trials or self.search.count_told() + ahead
-        fixed = dict(enumerate(self.search.starts))
-        return [Slot(f"t{i}", derive(self.space.seed, "trial", i), fixed.get(i, {})) for i in range(count)]
+        fixed = dict(enumerate(self.search.starts)) if count > len(self._slots) else {}
+        self._slots += [Slot(f"t{i}", derive(self.space.seed, "trial", i), fixed.get(i, {})) for i in range(len(self._slots), count)]
+        return self._slots[:count]
 
     def measure_slots(self) -> list[Slot]:
         """Return the measured design's slots. Raises UserError where constraints refuse every draw."""

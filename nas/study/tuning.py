@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,14 +104,13 @@ class Tuning:
         decided = tuple((path, value) for path, value in best.decisions if path in self.tune.decisions)
         return Winner(search.cell.level, search.cell.by, decided, best.outcome.score if best.outcome else 0.0, len(told))
 
-    def numbered(self, records: Mapping[tuple[str, int], TrainingRecord]) -> tuple[TrainingRecord, ...]:
-        """Return the trials of all searches, numbered so that no two share a number."""
+    def numbered(self, records_of: Callable[[str], Sequence[TrainingRecord]]) -> tuple[TrainingRecord, ...]:
+        """Return the trials of all searches, numbered so that no two share a number; `records_of` gives those of a ledger by its name."""
         count = len(self.searches)
         return tuple(
             replace(record, number=record.number * count + place)
             for place, search in enumerate(self.searches)
-            for (name, _), record in sorted(records.items())
-            if name == search.ledger.name
+            for record in records_of(search.ledger.name)
         )
 
 

@@ -39,7 +39,7 @@ from nas.values.outcome import Cost, Outcome
 
 WAIT_S = 0.2
 IDLE_S = 10.0
-"""A worker that found nothing to tune for this long ends; whoever queues more starts another."""
+"""A worker that found nothing for this long, where more was to come, ends; whoever queues more starts another."""
 
 
 def work(
@@ -81,15 +81,17 @@ def _work_around(desks: Sequence[Desk], registry: Registry, emit: Emit) -> None:
 
 
 def _work_through(desk: Desk, registry: Registry, emit: Emit) -> None:
-    """Work on one queue until it is empty, or its deadline has passed."""
+    """Work on one queue until it is empty and will not be filled, or its deadline has passed."""
+    idle_since = time.time()
     while desk.deadline is None or time.time() < desk.deadline:
         trial = desk.ledger.claim()
-        if trial is None and desk.is_open_ended:
+        if trial:
+            _run_claimed(desk, trial, registry, emit)
+            idle_since = time.time()
+        elif desk.is_open_ended or (desk.ledger.about.get("more") and time.time() - idle_since < IDLE_S):
             time.sleep(WAIT_S)
-            continue
-        if trial is None:
+        else:
             break
-        _run_claimed(desk, trial, registry, emit)
 
 
 def _run_claimed(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
@@ -132,8 +134,7 @@ def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Regi
         on_epoch(epoch)
         if not prunes:
             return False
-        trial.report(value, epoch)
-        return trial.should_prune()
+        return desk.ledger.report(trial, epoch, value)
 
     job = job_of(desk, sampled, cost, trial.user_attrs["seed"], trial)
     if job.needs_processes(registry):

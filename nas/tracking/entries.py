@@ -71,8 +71,8 @@ def study_entry(record: StudyRecord) -> Entry:
     trainings = record.trainings
     starts = [t.started for t in trainings if t.started] if record.created is None else [record.created]
     ends = [t.finished for t in trainings if t.finished]
-    start_ms = min(map(milliseconds, starts), default=milliseconds(datetime.now()))
-    end_ms = max(map(milliseconds, ends), default=milliseconds(datetime.now()))
+    start_ms = milliseconds(min(starts, default=datetime.now()))
+    end_ms = milliseconds(max(ends, default=datetime.now()))
     tags = {"nas.study": record.title, "nas.phase": "study", **_common_tags(record)}
     return Entry(record.title, "RUNNING", start_ms, max(start_ms, end_ms), _cut_tags(tags), _plan_params(record), ())
 

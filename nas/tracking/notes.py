@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from nas.tracking.effects import step_axis
@@ -13,6 +14,8 @@ from nas.values.architecture import write
 from nas.values.domains import Scalar
 from nas.values.effects import CellSummary, Effects, Estimate, slug_of
 from nas.values.records import MeasurePlan, StudyRecord
+
+_ENDS = {"pruned": "pruned", "did not train": "failed", "broken": "broken"}
 
 
 def study_tags(record: StudyRecord, effects: Effects | None, artifacts: Sequence[str], note: str) -> dict[str, str]:
@@ -49,21 +52,15 @@ def study_note(record: StudyRecord, effects: Effects | None, artifacts: Sequence
 
 def progress(record: StudyRecord) -> str:
     """Return `12 of 30 trials, 40 of 60 measured trainings (2 did not train, 1 broken)`."""
-    done = [t for t in record.search if t.state in ("complete", "pruned", "failed")]
-    measured = [t for t in record.measured if t.state in ("complete", "failed")]
-    told = [f"{len(done)} of {record.planned_search} trials"] if record.has_search and not record.is_beside else []
+    states = [Counter[str](t.state for t in trainings) for trainings in (record.search, record.tuning, record.measured)]
+    done, tuned, measured = (found["complete"] + found["pruned"] + found["failed"] for found in states)
+    told = [f"{done} of {record.planned_search} trials"] if record.has_search and not record.is_beside else []
     if record.plan:
-        told.append(f"{len(measured)} of {record.planned_measured} {'measured trainings' if record.plan.levels else 'seeds'}")
+        told.append(f"{measured} of {record.planned_measured} {'measured trainings' if record.plan.levels else 'seeds'}")
     if record.planned_tuning:
-        tuned = sum(t.state in ("complete", "pruned", "failed") for t in record.tuning)
         told.insert(-1, f"{tuned} of {record.planned_tuning} tuning trials")
     text = ", ".join(told)
-    everything = record.trainings
-    counts = {
-        "pruned": sum(t.state == "pruned" for t in everything),
-        "did not train": sum(t.state == "failed" for t in everything),
-        "broken": sum(t.state == "broken" for t in everything),
-    }
+    counts = {what: sum(found[state] for found in states) for what, state in _ENDS.items()}
     remarks = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return f"{text} ({remarks})" if remarks else text
 

@@ -15,7 +15,7 @@ from nas.tracking.entries import Entry, Point, finished_trainings, milliseconds,
 from nas.tracking.notes import study_tags
 from nas.tracking.runs import Identity, StudyRuns, identity
 from nas.values.effects import Effects
-from nas.values.records import StudyRecord
+from nas.values.records import StudyRecord, TrainingRecord
 
 _log = logging.getLogger(__name__)
 
@@ -85,12 +85,12 @@ class Tracker:
         old = self._extras
         self._extras = _Extras(effects or old.effects, tuple(artifacts) or old.artifacts, note or old.note)
         self._written = 0
-        began = time.monotonic()
+        due, began = [t for t in finished_trainings(record) if identity(t) not in self._done], time.monotonic()
         if began >= self._rest_until or finished:
-            self._attempt(record, finished)
+            self._attempt(record, due, finished)
             if self._error:
                 self._rest_until = time.monotonic() + _REST * (time.monotonic() - began)
-        pending = sum(identity(training) not in self._done for training in finished_trainings(record))
+        pending = sum(identity(training) not in self._done for training in due)
         return SyncReport(self._written, pending, self._in_full(pending))
 
     def _in_full(self, pending: int) -> str:
@@ -99,10 +99,10 @@ class Tracker:
         results = "1 result waits" if pending == 1 else f"{pending} results wait"
         return f"{self._error}; {results}, nothing is lost, and a later sync writes what it can"
 
-    def _attempt(self, record: StudyRecord, finished: bool) -> None:
+    def _attempt(self, record: StudyRecord, due: Sequence[TrainingRecord], finished: bool) -> None:
         try:
             runs = self._attach(record)
-            self._error = self._write_trainings(runs, record)
+            self._error = self._write_trainings(runs, record, due)
             parent = study_entry(record)
             self._write_study(runs, record, parent)
             runs.set_status("FINISHED" if finished else "RUNNING", parent.end_ms)
@@ -120,9 +120,9 @@ class Tracker:
             self._done = self._runs.done
         return self._runs
 
-    def _write_trainings(self, runs: StudyRuns, record: StudyRecord) -> str:
+    def _write_trainings(self, runs: StudyRuns, record: StudyRecord, due: Sequence[TrainingRecord]) -> str:
         refusal = ""
-        for training in finished_trainings(record):
+        for training in due:
             if identity(training) in runs.done:
                 continue
             try:

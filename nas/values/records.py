@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import nsmallest
 from typing import Any, Literal
 
 from nas.values.architecture import Configuration
@@ -283,7 +284,7 @@ class StudyRecord:
             return self.front[:count]
         done = [t for t in self.search if t.state == "complete" and t.outcome]
         sign = -1 if self.direction == "maximize" else 1
-        return tuple(sorted(done, key=lambda t: sign * (t.outcome.score if t.outcome else 0.0))[:count])
+        return tuple(nsmallest(count, done, key=lambda t: sign * (t.outcome.score if t.outcome else 0.0)))
 
 
 def lost_cells(trainings: Iterable[TrainingRecord]) -> tuple[Cell, ...]:

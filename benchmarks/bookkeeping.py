@@ -1,0 +1,204 @@
+"""What a trial costs besides its training, when it is the 10th, the 1,000th and the 10,000th of its search.
+
+A worker and a starter, each with a connection of its own as in life, work through a few trials of a search that has so many
+trials already. Left out are the training, which is replaced by ten epochs that report a drawn score, and the counting of the network.
+What is timed, each the median of the rounds:
+
+    worker    the claim, the decisions written, ten times report and should_prune (median pruner), the outcome told, kept networks looked at
+    events    the starter taking up what the worker says, and the line of the progress display
+    tick      what the starter does every two seconds: dead workers, the queue topped up, what is owed counted
+    recorder  one training written to MLflow, and what has to be looked at to find it
+
+Sampling is timed by itself, for every sampler: a claim and its decisions, less what that costs with `random`, at each size.
+
+Run:  python benchmarks/bookkeeping.py --out benchmarks/results/bookkeeping.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from ledgers import EPOCHS, differences, fill, finished_trials, outcome_of, space_text
+from machine import write
+from rich.console import Console
+
+from nas.cli.progress import progress
+from nas.registry import Registry, discover
+from nas.sampling import sample
+from nas.space import parse_space
+from nas.study import deciding, worker
+from nas.study.crew import Crew
+from nas.study.desk import open_desk
+from nas.study.ledger import Ledger
+from nas.study.run import Run
+from nas.study.samplers import make_sampler
+from nas.study.storage import open_storage
+from nas.study.study import Study
+from nas.study.trials import suggest
+from nas.tracking.place import store_uri
+from nas.tracking.tracker import Tracker
+from nas.values.outcome import Cost
+
+SIZES = (10, 1_000, 10_000)
+SAMPLERS = ("tpe", "gp", "cmaes", "nsga2", "evolution", "qmc", "grid", "random")
+WARM = 2
+AHEAD = 100_000
+
+
+@contextmanager
+def untrained() -> Iterator[None]:
+    """Let workers report drawn scores in place of training, and take a network's cost as known."""
+
+    def pretended(job: Any, _registry: Registry, should_stop: Callable[[int, float], bool]) -> Any:
+        outcome = outcome_of({"architecture.staged.depth": 9, "architecture.staged.shortcut": "identity"})
+        for epoch, value in enumerate(outcome.curves["val_accuracy"]):
+            should_stop(epoch, value)
+        return outcome
+
+    with patch.object(worker, "run_job", pretended), patch.object(deciding, "cost_of", lambda *_: Cost(8_000, 600_000, 8)):
+        yield
+
+
+class Place:
+    """A search with `size` trials less one, a worker and a starter at work on it."""
+
+    def __init__(self, folder: Path, size: int, registry: Registry, trials: list[Any]) -> None:
+        folder.mkdir(parents=True)
+        self.url, self.registry = f"sqlite:///{folder / 'optuna.db'}", registry
+        space = parse_space(space_text(trials=size + AHEAD), "benchmark.yaml", registry)
+        fill(Study.open(space, self.url).search, trials[: size - 1])
+        self.study = Study.open(space, self.url)
+        self.study.driven = ("search",)
+        desk = open_desk(open_storage(self.url), self.study.search.name, registry, (), None)
+        self.desk = dataclasses.replace(desk, networks=folder / "networks")
+        self.run = Run(self.study, [self.study.search], Crew(self.url, capacity=2), None)
+        self.tracker = Tracker(store_uri(folder), folder / "artifacts")
+        self._take_as_written()
+        self.folder, self.checked = folder, False
+
+    def _take_as_written(self) -> None:
+        """Let the tracker take all earlier trainings as in MLflow already; writing them is another matter (see report.py)."""
+        record = self.study.record()
+        self.tracker.sync(dataclasses.replace(record, search=()))
+        assert self.tracker._runs, "it was opened"
+        self.tracker._runs.done |= {(t.phase, str(t.number)) for t in record.search if t.outcome}
+
+    def one_trial(self, watch: Callable[[Mapping[str, Any], Study], None]) -> dict[str, float]:
+        """Take one trial all the way; return the seconds of each part."""
+        spent, events = dict[str, float](), list[Mapping[str, Any]]()
+
+        def clocked(name: str, action: Callable[[], Any]) -> Any:
+            started = time.perf_counter()
+            found = action()
+            spent[name] = time.perf_counter() - started
+            return found
+
+        def work() -> None:
+            trial = self.desk.ledger.claim()
+            assert trial is not None, "the starter queued some"
+            with worker._Heartbeat(self.desk.ledger, trial):
+                worker._run(self.desk, trial, self.registry, events.append)
+
+        def listen() -> None:
+            for event in events:
+                self.run._note(event)
+                watch(event, self.study)
+
+        clocked("tick", self.run._owed)
+        clocked("worker", work)
+        assert events[-1]["event"] == "finished", events[-1]
+        clocked("events", listen)
+        report = clocked("recorder", lambda: self.tracker.sync(self.study.record()))
+        assert (report.error, report.written) == ("", 1), report
+        if not self.checked:
+            self.checked = True
+            real, filled = (self.desk.ledger.storage.get_trial(i) for i in (events[-1]["trial"], 1))
+            assert not list(differences(real, filled)), list(differences(real, filled))
+        return spent
+
+
+def bookkeeping(registry: Registry, folder: Path, rounds: int) -> dict[int, dict[str, float]]:
+    """Return the median seconds of each part at each size; the sizes take turns."""
+    trials = finished_trials(parse_space(space_text(trials=1), "benchmark.yaml", registry), max(SIZES))
+    with untrained(), Path(os.devnull).open("w") as nowhere, progress(Console(file=nowhere)) as watch:
+        places = {size: Place(folder / str(size), size, registry, trials) for size in SIZES}
+        seen: dict[int, list[dict[str, float]]] = {size: [] for size in SIZES}
+        for turn in range(WARM + rounds):
+            for size, place in places.items():
+                spent = place.one_trial(watch)
+                if turn >= WARM:
+                    seen[size].append({**spent, "all": sum(spent.values())})
+    return {size: {name: statistics.median(row[name] for row in rows) for name in rows[0]} for size, rows in seen.items()}
+
+
+def suggesting(registry: Registry, folder: Path, rounds: int) -> dict[str, dict[int, float]]:
+    """Return the median seconds that each sampler takes for all decisions of one trial, at each size, less those of `random`."""
+    raw: dict[str, dict[int, float]] = {}
+    for sampler in reversed(SAMPLERS):
+        space = parse_space(space_text(trials=1, sampler=sampler, listed=sampler == "grid"), "benchmark.yaml", registry)
+        trials = finished_trials(space, max(SIZES))
+        for size in SIZES:
+            path = folder / sampler / str(size)
+            path.mkdir(parents=True)
+            study = Study.open(space, f"sqlite:///{path / 'optuna.db'}")
+            fill(study.search, trials[: size - 1])
+            ledger = Ledger(open_storage(study.storage_url), study.search.name, sampler=make_sampler(space.search, 1))
+            raw.setdefault(sampler, {})[size] = statistics.median(_asked(ledger, study, rounds if size < 10_000 else min(rounds, 5)))
+    return {name: {size: max(seconds - raw["random"][size], 0.0) for size, seconds in raw[name].items()} for name in SAMPLERS[:-1]}
+
+
+def _asked(ledger: Ledger, study: Study, rounds: int) -> Iterator[float]:
+    for turn in range(1 + rounds):
+        ledger.queue(study.search_slots(ahead=0)[0], {})
+        started = time.perf_counter()
+        trial = ledger.claim()
+        assert trial is not None, "it was queued"
+        sampled = sample(study.space, lambda decision, trial=trial: suggest(trial, decision))  # type: ignore[misc]
+        spent = time.perf_counter() - started
+        ledger.finish(trial, sampled.configuration, outcome_of(trial.params))
+        if turn:
+            yield spent
+
+
+def table(parts: dict[int, dict[str, float]], samplers: dict[str, dict[int, float]]) -> Iterator[str]:
+    """Yield the table: milliseconds a trial at each size, and how many times those at the smallest."""
+    yield f"{'ms a trial':18}" + "".join(f"{f'trial {size:,}':>14}" for size in SIZES) + "     times trial 10"
+    for title, rows in (("", {name: {s: parts[s][name] for s in SIZES} for name in parts[SIZES[0]]}), ("sampler ", samplers)):
+        for name, row in rows.items():
+            yield (
+                f"{title + name:18}"
+                + "".join(f"{1000 * row[s]:14.1f}" for s in SIZES)
+                + (f"{row[SIZES[-1]] / row[SIZES[0]]:19.2f}" if row[SIZES[0]] > 1e-4 else f"{'-':>19}")
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--no-samplers", action="store_true")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    registry = discover()
+    with tempfile.TemporaryDirectory() as name:
+        parts = bookkeeping(registry, Path(name) / "trials", arguments.rounds)
+        samplers = {} if arguments.no_samplers else suggesting(registry, Path(name) / "samplers", arguments.rounds)
+    print("\n".join(table(parts, samplers)))
+    ratio = parts[SIZES[-1]]["all"] / parts[SIZES[0]]["all"]
+    write(arguments.out, {"rounds": arguments.rounds, "epochs": EPOCHS, "seconds": parts, "sampler_seconds": samplers,
+                          "ratio_of_largest_to_smallest": ratio})  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Searches of thousands of trials: what a trial costs does not grow with those before it, and nothing is lost for that."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from nas.registry import Registry
+from nas.sampling import first_choice, sample
+from nas.space import Space, parse_space
+from nas.study.known import studies_in
+from nas.study.ledger import LEAST_WAITING, Ledger, Slot
+from nas.study.storage import open_storage
+from nas.study.study import Study
+from nas.study.trials import suggest
+from nas.values.architecture import Configuration
+from nas.values.outcome import Outcome
+from nas.values.records import MAX_ATTEMPTS
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+from ledgers import differences, fill, finished_trials, outcome_of, space_text
+
+SLOTS = [Slot(f"t{i}", i, {}) for i in range(40)]
+DRAWN = {"architecture.staged.depth": 3, "architecture.staged.shortcut": "identity"}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger.create(open_storage(f"sqlite:///{tmp_path / 'optuna.db'}"), "study", direction="maximize", about={"phase": "search"})
+
+
+def elsewhere(ledger: Ledger) -> Ledger:
+    """The same queue as another process has it."""
+    return Ledger(open_storage(str(ledger.storage._backend.url)), ledger.name)  # type: ignore[attr-defined]
+
+
+def configured(space: Space) -> Configuration:
+    return sample(space, first_choice).configuration
+
+
+def finish_one(ledger: Ledger, space: Space, outcome: Outcome | None = None) -> int:
+    trial = ledger.claim()
+    assert trial is not None
+    ledger.finish(trial, configured(space), outcome or outcome_of(DRAWN))
+    return trial.number
+
+
+def test_a_search_queues_no_more_than_its_workers_soon_need(ledger: Ledger) -> None:
+    assert ledger.ensure(SLOTS, workers=2) == LEAST_WAITING
+    assert ledger.about["more"]
+    assert ledger.ensure(SLOTS, workers=10) == 20 - LEAST_WAITING
+    claimed = [elsewhere(ledger).claim() for _ in range(20)]
+    assert all(claimed)
+    assert ledger.ensure(SLOTS, workers=2) == 20  # twenty are at work, whoever started them
+    assert not ledger.about["more"]
+    assert ledger.ensure(SLOTS, workers=2) == 0
+
+
+def test_what_another_process_finishes_is_known_and_queued_no_more(ledger: Ledger, small: Space) -> None:
+    other = elsewhere(ledger)
+    ledger.ensure(SLOTS[:3])
+    assert ledger.count_open() == 3
+    numbers = {finish_one(other, small) for _ in range(2)}
+    assert (ledger.count_open(), ledger.count_told(), ledger.finished.told) == (1, 2, numbers)
+    assert ledger.ensure(SLOTS[:3]) == 0
+    assert [t.state for t in ledger.records()] == ["complete", "complete", "waiting"]
+    assert [t.number for t in ledger.study.get_trials(deepcopy=False)] == [0, 1, 2]
+
+
+def test_the_best_trial_is_the_first_of_equals_in_whatever_order_they_finish(ledger: Ledger, small: Space) -> None:
+    other, tie = elsewhere(ledger), replace(outcome_of(DRAWN), score=0.9)
+    ledger.ensure(SLOTS[:3])
+    late = ledger.claim()
+    assert late is not None
+    finish_one(other, small, tie)
+    assert ledger.best_number() == 1
+    ledger.finish(late, configured(small), tie)
+    assert ledger.best_number() == 0
+    finish_one(other, small, replace(tie, score=0.95))
+    assert ledger.best_number() == 2
+
+
+def test_a_slot_that_breaks_elsewhere_is_given_up_here(ledger: Ledger) -> None:
+    for _ in range(MAX_ATTEMPTS):
+        assert ledger.ensure(SLOTS[:1]) == 1
+        other = elsewhere(ledger)
+        trial = other.claim()
+        assert trial is not None
+        other.fail(trial, "broken", "boom")
+    assert (ledger.ensure(SLOTS[:1]), ledger.count_given_up()) == (0, 1)
+
+
+def test_patience_reads_the_database_once(ledger: Ledger, small: Space) -> None:
+    other, memory = elsewhere(ledger), ledger._memory
+    ledger.ensure(SLOTS[:2])
+    ledger.count_open()
+    with memory.patient(60):
+        finish_one(other, small)
+        assert ledger.count_told() == 0
+    assert ledger.count_told() == 1
+
+
+def test_a_filled_ledger_is_read_as_a_trained_one(tmp_path: Path, registry: Registry, small: Space) -> None:
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    space = parse_space(space_text(trials=60), "benchmark.yaml", registry)
+    fill(Study.open(space, url).search, finished_trials(space, 50))
+    study = Study.open(space, url)
+    record = study.record()
+    assert [t.number for t in record.search] == list(range(50))
+    assert {t.state for t in record.search} == {"complete"}
+    assert studies_in(url)[0]["search"] == 50
+    assert study.search.ensure(study.search_slots(ahead=0)) == 10
+    trial = study.search.claim()
+    assert trial is not None
+    sampled = sample(space, lambda decision: suggest(trial, decision))
+    outcome = outcome_of(trial.params)
+    for epoch, value in enumerate(outcome.curves["val_accuracy"]):
+        study.search.report(trial, epoch, value)
+    study.search.finish(trial, sampled.configuration, outcome)
+    real, filled = study.search.storage.get_trial(trial._trial_id), study.search.storage.get_trial(1)
+    assert real.state == filled.state == TrialState.COMPLETE
+    assert list(differences(real, filled)) == []
