@@ -13,10 +13,6 @@ from nas.measuring.table import write_results
 from nas.outlining import outline
 from nas.plugin import NetworkContext
 from nas.registry import Registry
-from nas.report import retest
-from nas.report.diagram import draw_architecture
-from nas.report.figures import write_figures
-from nas.report.page import write_report
 from nas.study.importances import exploratory_importances
 from nas.study.kept import FOLDER, kept_files
 from nas.study.scoring import score_best
@@ -63,6 +59,8 @@ def concluded(study: Study, *, store: Path) -> StudyResult | TrainResult:
 
 def conclude_training(study: Study, *, store: Path, tracker: Tracker | None = None) -> TrainResult:
     """Read what a retraining came to, and bring MLflow up to the ledger, its networks with it."""
+    from nas.report import retest
+
     assert isinstance(study.design, Retraining), "its title says so"
     tracker, record = tracker or Tracker(store_uri(store), store / "artifacts"), study.record()
     found, files = retest_of(record, study.design, kept=_kept_score(study, store)), _files(study, record, store)
@@ -83,6 +81,9 @@ def _kept_score(study: Study, store: Path) -> Mapping[str, float]:
 
 def conclude(study: Study, *, store: Path, tracker: Tracker | None = None) -> StudyResult:
     """Estimate the effects, write report, figures and raw replicates, and bring MLflow up to the ledger."""
+    from nas.report.figures import write_figures  # a second of imports with the page, wanted at the end only
+    from nas.report.page import write_report
+
     tracker = tracker or Tracker(store_uri(store), store / "artifacts")
     tracked, space = study.record(), study.space
     record = tracked if tracked.changes else study.with_search()
@@ -118,6 +119,8 @@ def _files(study: Study, record: StudyRecord, store: Path) -> dict[tuple[str, st
 
 def best_diagram(record: StudyRecord, registry: Registry) -> str:
     """Draw the best architecture of a search, or the unchanged one of an ablation, as SVG; '' where none is finished."""
+    from nas.report.diagram import draw_architecture
+
     best = record.best(1) or unchanged_of(record)
     if not best or best[0].configuration is None:
         return ""

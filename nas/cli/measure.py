@@ -72,6 +72,9 @@ def command(
     """
     console = Console(stderr=as_json)
     with progress(console, detail) as watch:
+        from nas.study import early
+
+        early.start()
         from nas import workflow
         from nas.api import load_space
         from nas.errors import UserError

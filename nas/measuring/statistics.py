@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from nas.values.effects import Interval
 
@@ -32,7 +32,7 @@ def mean_and_sd(values: Floats) -> tuple[Floats, Floats]:
 @lru_cache(maxsize=4096)
 def t_quantile(n: int, alpha: float) -> float:
     """Return t(1 - alpha/2) with n - 1 degrees of freedom."""
-    return float(stats.t.ppf(1 - alpha / 2, n - 1))
+    return float(scipy.stats.t.ppf(1 - alpha / 2, n - 1))
 
 
 def half_width(sd: Floats | float, n: int, *, alpha: float = 0.05) -> Any:
@@ -42,7 +42,7 @@ def half_width(sd: Floats | float, n: int, *, alpha: float = 0.05) -> Any:
 
 def t_p_value(mean: Floats | float, sd: Floats | float, n: Any) -> Any:
     """Return the two-sided p of Student's t against zero; arguments broadcast. `sd` must be above zero."""
-    return 2 * stats.t.sf(np.abs(mean) / (sd / np.sqrt(n)), np.asarray(n) - 1)
+    return 2 * scipy.stats.t.sf(np.abs(mean) / (sd / np.sqrt(n)), np.asarray(n) - 1)
 
 
 def t_interval(values: Sequence[float] | Floats, *, confidence: float = 0.95) -> Interval:
@@ -67,7 +67,7 @@ def sign_flip_p(values: Sequence[float] | Floats, *, alternative: Literal["two-s
     def distance(flipped: Floats, axis: int) -> Floats:
         return np.abs(mean(flipped, axis))
 
-    test = stats.permutation_test(
+    test = scipy.stats.permutation_test(
         (row,),
         distance if alternative == "two-sided" else mean,
         permutation_type="samples",
@@ -93,13 +93,13 @@ def holm(p_values: Sequence[float] | Floats) -> Floats:
 
 def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Interval:
     """Return Wilson's score interval of a share (Wilson 1927)."""
-    found = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    found = scipy.stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
     return Interval(float(found.low), float(found.high), confidence)
 
 
 def clopper_pearson(successes: int, n: int, *, confidence: float = 0.95) -> Interval:
     """Return the exact interval of a share (Clopper and Pearson 1934)."""
-    found = stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
+    found = scipy.stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
     return Interval(float(found.low), float(found.high), confidence)
 
 
@@ -109,13 +109,13 @@ def clopper_pearson_low(successes: float, n: float, *, alpha: float = 0.05) -> f
 
     Fractions occur where today's share is carried over to another number of replicates.
     """
-    return float(stats.beta.ppf(alpha / 2, successes, n - successes + 1)) if successes > 0 else 0.0
+    return float(scipy.stats.beta.ppf(alpha / 2, successes, n - successes + 1)) if successes > 0 else 0.0
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
     """Return the exact two-sided p of McNemar's test from the two counts of discordant pairs; 1 without any."""
     discordant = only_first + only_second
-    return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
+    return float(scipy.stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
 def newcombe_paired(*, both: int, only_first: int, only_second: int, neither: int, confidence: float = 0.95) -> Interval:

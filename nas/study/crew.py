@@ -20,11 +20,9 @@ from typing import Any, TextIO
 
 import torch
 
-MAX_ERROR_LINES = 30
+from nas.study import early
 
-# glibc gives the memory of each freed activation back and faults it in again at the next step: 30,000 page faults a training of
-# 20 layers. With these it keeps what it has, and what a step needs is the same at every step.
-KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**31), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
+MAX_ERROR_LINES = 30
 
 
 def default_workers() -> int:
@@ -88,9 +86,9 @@ class Crew:
     def __init__(self, storage_url: str, *, capacity: int, plugins: Sequence[str] = ()) -> None:
         self.capacity, self.size, self.task = capacity, capacity, Task(())
         self.threads = threads_for(capacity)
-        self.command = [sys.executable, "-m", "nas.study.worker", storage_url, "--threads", str(self.threads)]
+        self.arguments = [storage_url, "--threads", str(self.threads)]
         for folder in plugins:
-            self.command += ["--plugins", folder]
+            self.arguments += ["--plugins", folder]
         self.members: list[Member] = []
         self.inbox: queue.Queue[Mapping[str, Any]] = queue.Queue()
 
@@ -145,17 +143,9 @@ class Crew:
 
     def _start(self, place: int) -> Member:
         threads = str(self.threads)
-        environment = {**KEEP_MEMORY, **os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-        environment |= devices_for(place, self.capacity)
-        process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.PIPE,  # it closes when this process ends, however it ends, and the worker with it
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-            start_new_session=True,  # Ctrl-C goes to the starter alone, which then ends its workers
-        )
+        environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **devices_for(place, self.capacity)}
+        process = early.take(self.arguments, environment)
+        process = process or early.spawn([sys.executable, "-m", "nas.study.worker", *self.arguments], environment)
         member = Member(process, place)
         self.members.append(member)
         assert process.stdout is not None  # it was asked for
