@@ -14,10 +14,6 @@ Run:  python benchmarks/building.py --rounds 25 --out benchmarks/results/buildin
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -27,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from machine import write
 from torch import nn
 
 from nas.building import build, cost_of
@@ -155,8 +152,6 @@ def main() -> None:
     torch.set_num_threads(1)
     registry = discover()
     document: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
-        "machine": {"cores": os.cpu_count(), "processor": processor(), "platform": platform.platform(), "torch": torch.__version__},
         "input": [BATCH, 3, SIDE, SIDE],
         "rounds": arguments.rounds,
         "building": building(registry, 3) if not arguments.only else {},
@@ -165,17 +160,7 @@ def main() -> None:
     for name, row in passes(registry, arguments.rounds, arguments.only):
         document["passes"][name] = row
         if arguments.out:  # after every network: a long run that is ended early leaves what it has
-            arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            arguments.out.write_text(json.dumps(document, indent=2) + "\n")
-
-
-def processor() -> str:
-    """Name the processor as Linux does, or as Python knows it."""
-    info = Path("/proc/cpuinfo")
-    named = (
-        [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    )
-    return named[0] if named else platform.processor()
+            write(arguments.out, document)
 
 
 if __name__ == "__main__":

@@ -31,4 +31,5 @@ def processor() -> str:
 def write(out: Path | None, figures: Mapping[str, Any]) -> None:
     """Write figures with the date and the machine, where a file is given."""
     if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps({"date": date.today().isoformat(), "machine": machine(), **figures}, indent=2) + "\n")

@@ -15,16 +15,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from machine import write
 
 HERE = Path(__file__).resolve().parent
 
@@ -115,22 +114,10 @@ def main() -> None:
         f"{own}_to_{side}": statistics.median(row[own] / row[side] for row in rows) for own, sides in compared.items() for side in sides
     }
     print(f"median over {len(rows)} rounds:", ", ".join(f"{name.replace('_', ' ')} {ratio:.2f}" for name, ratio in ratios.items()))
-    machine = {"cores": os.cpu_count(), "processor": processor(), "platform": platform.platform(), "torch": version("torch")}
     if arguments.out:
         layers = [6 * n + 2 for n in arguments.depths]
-        document = {"date": date.today().isoformat(), **machine, "layers": layers, "trainings": 2 * len(layers) * arguments.replicates,
-                    "trainings_per_minute": rows, "median_ratio": ratios}  # fmt: skip
-        arguments.out.write_text(json.dumps(document, indent=2) + "\n")
-
-
-def processor() -> str:
-    """Return the processor's name and, since a model name alone can say little, whether it has AVX-512."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor()
-    name = next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), "")
-    return f"{name}{', AVX-512' if 'avx512f' in text else ''}"
+        figures = {"layers": layers, "trainings": 2 * len(layers) * arguments.replicates}
+        write(arguments.out, {**figures, "trainings_per_minute": rows, "median_ratio": ratios})
 
 
 if __name__ == "__main__":
