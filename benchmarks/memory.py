@@ -1,6 +1,6 @@
 """How much memory a worker takes at its peak, against a bare process that trains the same networks with torch and Lightning.
 
-Both train ResNets of 8, 20 and 32 layers for two epochs, one after another in one process of one thread: on digits (8x8), and on
+Both train ResNets of 8 and 20 layers for an epoch, one after another in one process of one thread: on digits (8x8), and on
 pictures of CIFAR's shape, 3x32x32 with 10 classes, of which there are 10,000 (drawn at random). The worker is the framework's own, started
 as it starts them, with its ledger and every plugin. The bare process has a module of Lightning and the tensors, nothing else.
 The peak is the kernel's, VmHWM of the process.
@@ -23,16 +23,16 @@ from typing import Any
 from machine import write
 
 HERE = Path(__file__).resolve().parent
-DEPTHS = (1, 3, 5)
-EPOCHS, BATCH, PICTURES = 2, 128, 10_000
+DEPTHS = (1, 3)
+EPOCHS, BATCH, PICTURES = 1, 128, 10_000
 KINDS = {"digits, 8x8": "digits", "10,000 pictures, 3x32x32": "{numpy: {inputs: PATH, keys: [x, y]}}"}
 SPACE = """
 name: memory
 data: DATA
 architecture:
   staged: {widths: [16, 32, 64], depth: DEPTHS, shortcut: identity}
-train: {epochs: 2, batch_size: 128, optimizer: {sgd: {lr: 0.1, momentum: 0.9}}}
-search: {trials: 3, sampler: grid, pruner: none, workers: 1}
+train: {epochs: 1, batch_size: 128, optimizer: {sgd: {lr: 0.1, momentum: 0.9}}}
+search: {trials: 2, sampler: grid, pruner: none, workers: 1}
 """
 
 

@@ -1,17 +1,19 @@
 """Searches of thousands of trials: what a trial costs does not grow with those before it, and nothing is lost for that."""
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
 from nas.study.known import studies_in
 from nas.study.ledger import LEAST_WAITING, Ledger, Slot
+from nas.study.reading import read_trials
 from nas.study.storage import open_storage
 from nas.study.study import Study
 from nas.study.trials import suggest
@@ -122,3 +124,29 @@ def test_a_filled_ledger_is_read_as_a_trained_one(tmp_path: Path, registry: Regi
     real, filled = study.search.storage.get_trial(trial._trial_id), study.search.storage.get_trial(1)
     assert real.state == filled.state == TrialState.COMPLETE
     assert list(differences(real, filled)) == []
+
+
+def test_all_trials_are_read_as_optuna_reads_them(ledger: Ledger, small: Space) -> None:
+    ledger.ensure(SLOTS[:5])
+    finish_one(ledger, small)
+    finish_one(ledger, small, replace(outcome_of(DRAWN), status="pruned"))
+    failing, running = ledger.claim(), ledger.claim()
+    assert failing is not None
+    assert running is not None
+    ledger.report(running, 0, 0.25)
+    ledger.report(running, 1, math.nan)
+    ledger.report(running, 2, math.inf)
+    for decision in small.decisions.values():
+        suggest(running, decision)
+    ledger.fail(failing, "broken", "boom")
+    backend, study_id = ledger.storage._backend, ledger.study._study_id  # type: ignore[attr-defined]
+    ours, theirs = read_trials(backend.engine, study_id), backend._get_trials(study_id, None, set(), -1)
+    assert {trial.state for trial in ours} == set(TrialState)
+    assert [_plain(trial) for trial in ours] == [_plain(trial) for trial in theirs]
+    assert [_plain(trial) for trial in elsewhere(ledger).study.get_trials(deepcopy=False)] == [_plain(trial) for trial in theirs]
+
+
+def _plain(trial: FrozenTrial) -> str:
+    """Everything in a trial, its attributes in one order; NaN equals itself in words."""
+    unordered = {f"_{name}": sorted(getattr(trial, name).items()) for name in ("user_attrs", "system_attrs", "intermediate_values")}
+    return repr({**vars(trial), **unordered, "intermediate_values": None})

@@ -17,10 +17,11 @@ from operator import attrgetter
 
 import optuna
 import sqlalchemy
-from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.study.reading import read_trials
 from nas.study.trials import TOLD
 
 _number = attrgetter("number")
@@ -97,8 +98,18 @@ class Memory(_CachedStorage):
         known = self._known[study_id]
         if time.monotonic() - known.read_at >= self._patience_s or known.read_at < 0:
             now = time.monotonic()
-            self._read_trials_from_remote_storage(study_id)
+            if known.read_at < 0:
+                self._read_all(study_id)
+            else:
+                self._read_trials_from_remote_storage(study_id)
             known.read_at = now
+
+    def _read_all(self, study_id: int) -> None:
+        with self._lock:
+            info, trials = self._studies.setdefault(study_id, _StudyInfo()), read_trials(self._backend.engine, study_id)
+            self._add_trials_to_cache(study_id, trials)
+            info.unfinished_trial_ids |= {trial._trial_id for trial in trials if not trial.state.is_finished()}
+            info.last_finished_trial_id = max((trial._trial_id for trial in trials if trial.state.is_finished()), default=-1)
 
     def _add_trials_to_cache(self, study_id: int, trials: list[FrozenTrial]) -> None:
         super()._add_trials_to_cache(study_id, trials)

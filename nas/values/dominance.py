@@ -12,8 +12,9 @@ def undominated(points: Sequence[Sequence[float]]) -> tuple[int, ...]:
     first stands for all, so that with a single figure one place is returned: that of the best.
     """
     front: list[int] = []
-    # In this order nothing that comes later can beat what came before.
+    # In this order nothing that comes later can beat what came before; and of two figures, the last of the front has the largest second.
+    num_rivals = 1 if points and len(points[0]) <= 2 else len(points)
     for place in sorted(range(len(points)), key=lambda i: ([-figure for figure in points[i]], i)):
-        if not any(all(a >= b for a, b in zip(points[other], points[place], strict=True)) for other in front):
+        if not any(all(a >= b for a, b in zip(points[other], points[place], strict=True)) for other in front[-num_rivals:]):
             front.append(place)
     return tuple(front)
