@@ -10,7 +10,7 @@ import json
 import math
 import random
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -107,7 +107,7 @@ def _rows(trials: Sequence[FrozenTrial], study_id: int, first: int) -> dict[Any,
     for trial_id, (number, trial) in enumerate(enumerate(trials), start=first):
         add(
             models.TrialModel, trial_id=trial_id, number=number, study_id=study_id, state=trial.state,
-            datetime_start=trial.datetime_start, datetime_complete=trial.datetime_complete,
+            datetime_start=_stored(trial.datetime_start), datetime_complete=_stored(trial.datetime_complete),
         )  # fmt: skip
         add(
             models.TrialValueModel,
@@ -127,6 +127,11 @@ def _rows(trials: Sequence[FrozenTrial], study_id: int, first: int) -> dict[Any,
         for step, value in trial.intermediate_values.items():
             add(models.TrialIntermediateValueModel, trial_id=trial_id, step=step, intermediate_value=value, intermediate_value_type=finite)
     return tables
+
+
+def _stored(moment: datetime | None) -> datetime | None:
+    """Return a local time as Optuna stores it: in UTC, without a zone."""
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment else None
 
 
 def differences(real: FrozenTrial, filled: FrozenTrial) -> Iterator[str]:

@@ -12,8 +12,9 @@ from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
 from nas.study.known import studies_in
-from nas.study.ledger import LEAST_WAITING, Ledger, Slot
+from nas.study.ledger import LEAST_WAITING, Ledger
 from nas.study.reading import read_trials
+from nas.study.slots import Slot
 from nas.study.storage import open_storage
 from nas.study.study import Study
 from nas.study.trials import suggest
