@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from nas.measuring.power import MODES
 from nas.measuring.readings import cells_of, layers_at, table_of
 from nas.paths import default_store
 from nas.registry import Registry, discover
-from nas.study.crew import Crew, default_workers
+from nas.study.crew import Crew
 from nas.study.driving import drive
+from nas.study.engines import open_engine
 from nas.study.sharing import SHARED, Library, take_over
 from nas.study.storage import default_storage, open_storage
 from nas.study.study import Study
@@ -50,6 +52,7 @@ def settle(
     storage: str | None = None,
     plugins: Sequence[str | Path] = (),
     workers: int | None = None,
+    engine: str = "local",
     watch: Callable[[Claim], Watcher | None] = lambda _claim: None,
 ) -> Iterator[Settled]:
     """Train what claims owe and decide them, one after another; go on where an earlier run stopped.
@@ -65,6 +68,7 @@ def settle(
         storage: the ledger's database; SQLite in the store by default.
         plugins: folders with further plugins.
         workers: worker processes; one a core, or one a GPU where there are several, by default.
+        engine: where they run: `local`, on this machine, or `ray`, on a Ray cluster.
         watch: is asked, for each claim, for a watcher of its study's events.
 
     Raises:
@@ -77,14 +81,17 @@ def settle(
     replicates = MODES[mode] if mode else None
     bound = [(claim, bind(claim, registry, data=data, replicates=replicates)) for claim in load_claims(names, folders)]
     library = Library(open_storage(url))
-    sizes = {workers or space.search.workers or default_workers() for _, space in bound}
-    with Crew(url, capacity=max(sizes, default=1), plugins=[str(Path(folder).resolve()) for folder in plugins]) as crew:
+    folders_of_plugins = [str(Path(folder).resolve()) for folder in plugins]
+    with ExitStack() as until_done:
+        place = until_done.enter_context(open_engine(engine, url))
+        sizes = {workers or space.search.workers or place.num_workers() for _, space in bound}
+        crew = until_done.enter_context(Crew(url, capacity=max(sizes, default=1), plugins=folders_of_plugins, engine=place))
         for claim, space in bound:
             started = time.perf_counter()
             study = Study.open(space, url, plugins=plugins)
             take_over(study, library)
             watcher = watch(claim)
-            for event in drive(study, phases=("measure",), workers=workers, crew=crew):
+            for event in drive(study, phases=("measure",), workers=workers, crew=crew, engine=place):
                 if watcher:
                     watcher(event, study)
             record = study.record()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from nas.concluding import StudyResult, TrainResult, conclude, conclude_training
 from nas.errors import UserError
@@ -14,21 +12,13 @@ from nas.measuring.ablation import Ablation
 from nas.measuring.retraining import Retraining
 from nas.paths import default_store, keep_cache_in
 from nas.registry import discover
+from nas.running import Watcher, run
 from nas.space import Asked, Space, load_space
 from nas.study.aiming import ablation_of, base_of, options_in_space, options_in_study
-from nas.study.driving import drive
-from nas.study.kept import FOLDER
 from nas.study.origins import is_network, study_to_train
-from nas.study.outlook import outlook
 from nas.study.storage import default_storage
 from nas.study.study import Study
 from nas.tracking.place import store_uri
-from nas.tracking.tracker import Tracker
-
-Watcher = Callable[[Mapping[str, Any], Study], None]
-"""Told every event of a running study, for a progress display."""
-
-SYNC_EVERY_S = 2.0
 
 
 def search(
@@ -39,6 +29,7 @@ def search(
     plugins: Sequence[str | Path] = (),
     mode: str | None = None,
     workers: int | None = None,
+    engine: str = "local",
     new: bool = False,
     keep: bool = False,
     watch: Watcher | None = None,
@@ -52,6 +43,7 @@ def search(
         plugins: folders with further plugins.
         mode: `smoke`, `standard` or `publication`: 3, 10 or 20 replicates instead of the `measure:` section's.
         workers: worker processes; one a core, or one a GPU where there are several, by default.
+        engine: where they run: `local`, on this machine, or `ray`, on a Ray cluster.
         new: start a study of its own even where one of the same space is there.
         keep: keep the network of every measured training too, not only the best of the search. It changes no result.
         watch: is told every event while the study runs.
@@ -64,7 +56,7 @@ def search(
     store.mkdir(parents=True, exist_ok=True)
     loaded = _with_mode(_loaded(space, plugins), mode)
     study = Study.open(loaded, storage or default_storage(store), plugins=plugins, new=new)
-    return _train(study, ("search", "measure"), store=store, workers=workers, keep=keep, watch=watch)
+    return _train(study, ("search", "measure"), store=store, workers=workers, engine=engine, keep=keep, watch=watch)
 
 
 def measure(
@@ -78,6 +70,7 @@ def measure(
     plugins: Sequence[str | Path] = (),
     mode: str | None = None,
     workers: int | None = None,
+    engine: str = "local",
     new: bool = False,
     keep: bool = False,
     watch: Watcher | None = None,
@@ -96,6 +89,7 @@ def measure(
         plugins: as for `search`.
         mode: as for `search`.
         workers: as for `search`.
+        engine: as for `search`.
         new: as for `search`.
         keep: as for `search`.
         watch: as for `search`.
@@ -120,7 +114,7 @@ def measure(
             raise UserError("measure: --of, --architecture and --new go with a space file; a study is measured at its own best one")
         study = Study.reopen(str(target) if target else None, url, plugins=plugins)
         options = options_in_study(study, asked)
-    return _train(study.aimed(options), ("measure",), store=store, workers=workers, keep=keep, watch=watch)
+    return _train(study.aimed(options), ("measure",), store=store, workers=workers, engine=engine, keep=keep, watch=watch)
 
 
 def ablate(
@@ -136,6 +130,7 @@ def ablate(
     storage: str | None = None,
     plugins: Sequence[str | Path] = (),
     workers: int | None = None,
+    engine: str = "local",
     keep: bool = False,
     watch: Watcher | None = None,
 ) -> StudyResult:
@@ -154,6 +149,7 @@ def ablate(
         storage: as for `search`.
         plugins: as for `search`.
         workers: as for `search`.
+        engine: as for `search`.
         keep: as for `search`.
         watch: as for `search`.
 
@@ -183,7 +179,7 @@ def ablate(
             study, space.with_settings(settings or {}), best=best, references=space.with_settings(references or {}), only=only,
             replicates=replicates, smallest_effect=smallest_effect,
         )  # fmt: skip
-    return _train(study, ("ablate",), store=store, workers=workers, keep=keep, watch=watch)
+    return _train(study, ("ablate",), store=store, workers=workers, engine=engine, keep=keep, watch=watch)
 
 
 def train(
@@ -197,6 +193,7 @@ def train(
     storage: str | None = None,
     plugins: Sequence[str | Path] = (),
     workers: int | None = None,
+    engine: str = "local",
     watch: Watcher | None = None,
 ) -> TrainResult:
     """Train one architecture anew from fresh seeds, keep the networks, score each once on the test split; go on where it stopped.
@@ -215,6 +212,7 @@ def train(
         storage: as for `search`.
         plugins: as for `search`.
         workers: as for `search`.
+        engine: as for `search`.
         watch: as for `search`.
 
     Raises:
@@ -228,7 +226,7 @@ def train(
         given, storage or default_storage(store), uri=store_uri(store), settings=settings or {}, architecture=architecture,
         seeds=seeds, epochs=epochs, plugins=plugins,
     )  # fmt: skip
-    tracker = _run(study, ("train",), store=store, workers=workers, watch=watch)
+    tracker = run(study, ("train",), store=store, workers=workers, engine=engine, watch=watch)
     return conclude_training(study, store=store, tracker=tracker)
 
 
@@ -265,39 +263,8 @@ def _loaded(space: Space | str | Path, plugins: Sequence[str | Path]) -> Space:
 
 
 def _train(
-    study: Study, phases: Sequence[str], *, store: Path, workers: int | None, keep: bool, watch: Watcher | None
+    study: Study, phases: Sequence[str], *, store: Path, workers: int | None, engine: str, keep: bool, watch: Watcher | None
 ) -> StudyResult:  # fmt: skip
     if study.measured and keep != bool(study.measured.about.get("keep")):
         study.measured.note(keep=keep)
-    return conclude(study, store=store, tracker=_run(study, phases, store=store, workers=workers, watch=watch))
-
-
-def _run(study: Study, phases: Sequence[str], *, store: Path, workers: int | None, watch: Watcher | None) -> Tracker:
-    """Train what a study owes in some phases, telling MLflow meanwhile; return the tracker that did."""
-    tracker = Tracker(store_uri(store), store / "artifacts")
-    if watch and (planned := outlook(study, workers=workers)):
-        watch({"event": "outlook", "lines": tuple(planned.lines())}, study)
-    with _Recorder(tracker, study):
-        for event in drive(study, phases=phases, workers=workers, networks=store / FOLDER):
-            if watch:
-                watch(event, study)
-    return tracker
-
-
-class _Recorder:
-    """Brings MLflow up to the ledger from a thread of its own while a study runs, off the way of the trainings."""
-
-    def __init__(self, tracker: Tracker, study: Study) -> None:
-        self.tracker, self.study, self.done = tracker, study, threading.Event()
-        self.thread = threading.Thread(target=self._record, daemon=True)
-
-    def __enter__(self) -> None:
-        self.thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.done.set()
-        self.thread.join()
-
-    def _record(self) -> None:
-        while not self.done.wait(SYNC_EVERY_S):
-            self.tracker.sync(self.study.record())
+    return conclude(study, store=store, tracker=run(study, phases, store=store, workers=workers, engine=engine, watch=watch))

@@ -25,7 +25,7 @@ class OwnCrew:
 
     size = 1
 
-    def __init__(self, storage_url: str, *, capacity: int, plugins: Sequence[str] = ()) -> None:
+    def __init__(self, storage_url: str, *, capacity: int, plugins: Sequence[str] = (), engine: object = None) -> None:
         self.storage_url, self.plugins = storage_url, plugins
         self.at_work: tuple[str, ...] = ()
 

@@ -1,54 +1,24 @@
 """The ledger on a real PostgreSQL server: several machines' worth of workers on one study."""
 
-import getpass
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import clean_environment
+from servers import postgresql
 
 from nas.study.ledger import Ledger
 from nas.study.slots import Slot
 from nas.study.storage import open_storage
 
-BINARIES = [
-    folder
-    for folder in (*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), *(Path(p) for p in os.get_exec_path()))
-    if all((folder / name).exists() for name in ("initdb", "pg_ctl", "createdb"))
-]
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """Start a server on a socket of its own; give its address without a database."""
-    if not BINARIES:
-        if os.environ.get("CI"):
-            pytest.fail("PostgreSQL's server is not installed")
-        pytest.skip("PostgreSQL's server is not installed")
-    pytest.importorskip("psycopg")
-    binaries = BINARIES[0]
-    folder = Path(tempfile.mkdtemp(prefix="nas-pg-"))  # pytest's own folders are closed to other users
-    as_user: list[str] = []
-    user = getpass.getuser()
-    if os.getuid() == 0:  # the server refuses to run as root
-        as_user, user = ["runuser", "-u", "postgres", "--"], "postgres"
-        shutil.chown(folder, "postgres")
-    subprocess.run([*as_user, binaries / "initdb", "-D", folder / "db", "-A", "trust", "-N"], check=True, capture_output=True)
-    control = [*as_user, binaries / "pg_ctl", "-D", folder / "db", "-w"]
-    options = f"-k {folder} -c listen_addresses= -c fsync=off"
-    subprocess.run([*control, "-o", options, "-l", folder / "log", "start"], check=True, stdout=subprocess.DEVNULL)
-    try:
-        subprocess.run([binaries / "createdb", "-h", folder, "-U", user, "nas"], check=True)
-        yield f"postgresql://{user}@/nas?host={folder}"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL)
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgresql() as address:
+        yield address
 
 
 def test_workers_that_claim_at_the_same_moment_never_share_a_trial(server: str) -> None:

@@ -20,6 +20,7 @@ from nas.cli.options import (
     set_option,
     storage_option,
     store_option,
+    workers_options,
 )
 from nas.cli.progress import Detail, progress
 from nas.cli.search import show_result, summary
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @storage_option
 @plugins_option
 @data_options
-@click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
+@workers_options
 @keep_option
 @detail_options
 @json_option
@@ -50,7 +51,7 @@ def command(
     study: str | None, data: str | None, data_options: dict[str, str],
     settings: dict[str, str], references: dict[str, str], only: tuple[str, ...],
     mode: str | None, replicates: int | None,
-    smallest_effect: float | None, store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None,
+    smallest_effect: float | None, store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, engine: str,
     keep: bool, detail: Detail, as_json: bool,
 ) -> None:  # fmt: skip
     """Change each decision of one architecture alone, and measure what each change does.
@@ -75,7 +76,7 @@ def command(
             target = load_space(study, plugins=plugins, data=data, data_options=data_options)
         result = workflow.ablate(
             target, settings=settings, references=references, only=only, mode=mode, replicates=replicates, smallest_effect=smallest_effect,
-            store=store, storage=storage, plugins=plugins, workers=workers, keep=keep, watch=watch,
+            store=store, storage=storage, plugins=plugins, workers=workers, engine=engine, keep=keep, watch=watch,
         )  # fmt: skip
     if as_json:
         print_json(summary(result))

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from nas.cli.options import detail_options, json_option, mode_option, plugins_option, print_json, storage_option, store_option
-from nas.cli.progress import Detail, Watcher, is_live, progress
+from nas.cli.options import (
+    detail_options,
+    json_option,
+    mode_option,
+    plugins_option,
+    print_json,
+    storage_option,
+    store_option,
+    workers_options,
+)
+from nas.cli.progress import Detail, Watcher, is_live, progress, tell_lines
 from nas.paths import default_store
 
 if TYPE_CHECKING:
@@ -49,13 +58,13 @@ def command(context: click.Context, folders: tuple[str, ...], store: Path | None
 @store_option
 @storage_option
 @plugins_option
-@click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
+@workers_options
 @detail_options
 @json_option
 @click.pass_obj
 def run(
     above: tuple[tuple[str, ...], Path | None], names: tuple[str, ...], folders: tuple[str, ...], mode: str | None, data: str | None,
-    store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, detail: Detail,
+    store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, engine: str, detail: Detail,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Measure what the claims NAME, or all of them, state, and decide them by their rules.
@@ -72,7 +81,7 @@ def run(
     with progress(console, detail) as shown:
         for done in settle(
             names, folders=(*above[0], *folders), mode=mode, data=data, store=store or above[1], storage=storage, plugins=plugins,
-            workers=workers, watch=lambda claim: _watcher(claim, console, shown, detail),
+            workers=workers, engine=engine, watch=lambda claim: _watcher(claim, console, shown, detail),
         ):  # fmt: skip
             rows.append((done.claim, done.finding))
             if detail != "quiet":
@@ -138,6 +147,8 @@ def _watcher(claim: Claim, console: Console, shown: Watcher, detail: Detail) -> 
 
     def watch(event: Mapping[str, Any], study: Study) -> None:
         nonlocal said
+        if event["event"] == "told":
+            tell_lines(console, event)
         if event["event"] == "broken":
             console.print(f"{claim.name}: a training broke: {str(event['error']).strip().splitlines()[-1]}", markup=False, highlight=False)
         if event["event"] == "finished" or said < 0:

@@ -20,6 +20,7 @@ from nas.cli.options import (
     set_option,
     storage_option,
     store_option,
+    workers_options,
 )
 from nas.cli.progress import Detail, progress
 from nas.cli.search import show_result, summary
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 @storage_option
 @plugins_option
 @data_options
-@click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
+@workers_options
 @click.option("--new", is_flag=True, help="Start a new study even where one of this space is there.")
 @keep_option
 @detail_options
@@ -55,7 +56,7 @@ def command(
     target: str | None, factor: str | None, reference: str | None, levels: tuple[str, ...], by: dict[str, str],
     settings: dict[str, str], of: str | None, architecture: str | None, mode: str | None, replicates: int | None,
     smallest_effect: float | None, data: str | None, data_options: dict[str, str],
-    store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, new: bool, keep: bool,
+    store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, engine: str, new: bool, keep: bool,
     detail: Detail, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure what a choice is worth with balanced twins, without searching.
@@ -74,7 +75,8 @@ def command(
     with progress(console, detail) as watch:
         from nas.study import early
 
-        early.start()
+        if engine == "local":
+            early.start()
         from nas import workflow
         from nas.api import load_space
         from nas.errors import UserError
@@ -90,7 +92,7 @@ def command(
             raise UserError("measure: --data and --data-option go with a space file; a study has its data already")
         result = workflow.measure(
             given, of=of, architecture=architecture, asked=asked, store=store, storage=storage, plugins=plugins, mode=mode,
-            workers=workers, new=new, keep=keep, watch=watch,
+            workers=workers, engine=engine, new=new, keep=keep, watch=watch,
         )  # fmt: skip
     if as_json:
         print_json(summary(result))

@@ -36,6 +36,13 @@ def storage_option(function: F) -> F:
     return click.option("--storage", metavar="URL", help=text)(function)
 
 
+def workers_options(function: F) -> F:
+    """`--workers N` and `--engine local|ray`."""
+    text = "Where workers run: on this machine, or on a Ray cluster (that at RAY_ADDRESS, or on this machine)."
+    function = click.option("--engine", type=click.Choice(("local", "ray")), default="local", show_default=True, help=text)(function)
+    return click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")(function)
+
+
 def json_option(function: F) -> F:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")(function)

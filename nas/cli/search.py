@@ -20,6 +20,7 @@ from nas.cli.options import (
     space_argument,
     storage_option,
     store_option,
+    workers_options,
 )
 from nas.cli.progress import Detail, progress
 
@@ -35,14 +36,14 @@ if TYPE_CHECKING:
 @plugins_option
 @data_options
 @mode_option
-@click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
+@workers_options
 @click.option("--new", is_flag=True, help="Start a new study even where one of this space is there.")
 @keep_option
 @detail_options
 @json_option
 def command(
     space: str, data: str | None, data_options: dict[str, str],
-    store: Path | None, storage: str | None, plugins: tuple[str, ...], mode: str | None, workers: int | None, new: bool,
+    store: Path | None, storage: str | None, plugins: tuple[str, ...], mode: str | None, workers: int | None, engine: str, new: bool,
     keep: bool, detail: Detail, as_json: bool,
 ) -> None:  # fmt: skip
     """Search SPACE and, where it has a `measure:` section, measure its factor with balanced twins.
@@ -57,14 +58,16 @@ def command(
     with progress(console, detail) as watch:
         from nas.study import early
 
-        early.start()
+        if engine == "local":
+            early.start()
         from nas import workflow  # seconds of imports, behind the first line of the display
         from nas.api import load_space
 
         loaded = load_space(space, plugins=plugins, data=data, data_options=data_options)
         result = workflow.search(
-            loaded, store=store, storage=storage, plugins=plugins, mode=mode, workers=workers, new=new, keep=keep, watch=watch
-        )
+            loaded, store=store, storage=storage, plugins=plugins, mode=mode, workers=workers, engine=engine, new=new, keep=keep,
+            watch=watch,
+        )  # fmt: skip
     if as_json:
         print_json(summary(result))
         return

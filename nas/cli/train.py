@@ -17,6 +17,7 @@ from nas.cli.options import (
     set_option,
     storage_option,
     store_option,
+    workers_options,
 )
 from nas.cli.progress import Detail, progress
 
@@ -36,13 +37,13 @@ if TYPE_CHECKING:
 @storage_option
 @plugins_option
 @data_options
-@click.option("--workers", type=click.IntRange(1), help="Worker processes; one a core, or one a GPU, by default.")
+@workers_options
 @detail_options
 @json_option
 def command(
     target: str | None, settings: dict[str, str], architecture: str | None, seeds: int | None, epochs: int | None,
     data: str | None, data_options: dict[str, str],
-    store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, detail: Detail, as_json: bool,
+    store: Path | None, storage: str | None, plugins: tuple[str, ...], workers: int | None, engine: str, detail: Detail, as_json: bool,
 ) -> None:  # fmt: skip
     """Train one architecture anew from fresh seeds, keep its networks, and score each once on the test split.
 
@@ -70,7 +71,7 @@ def command(
             raise UserError("train: --data and --data-option go with a space file; anything else has its data already")
         result = workflow.train(
             given, settings=settings, architecture=architecture, seeds=seeds, epochs=epochs, store=store, storage=storage,
-            plugins=plugins, workers=workers, watch=watch,
+            plugins=plugins, workers=workers, engine=engine, watch=watch,
         )  # fmt: skip
     show_training(result, console, as_json=as_json)
 

@@ -1,7 +1,7 @@
-"""Layer 4: the crew: worker processes of this machine, given queues to work on, replaced when they die, ended with their starter.
+"""Layer 4: the crew: workers, given queues to work on, replaced when they die, ended with their starter.
 
 A worker imports torch for seconds before it can train. So a crew is not a study's: it takes one task after another, and only its
-first one waits for that.
+first one waits for that. Where its workers run, on this machine or on a cluster, is its engine's business.
 """
 
 from __future__ import annotations
@@ -9,33 +9,39 @@ from __future__ import annotations
 import json
 import os
 import queue
-import subprocess
-import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 import torch
 
-from nas.study import early
+from nas.study.processes import End, WorkerProcess
 
-MAX_ERROR_LINES = 30
+Hear = Callable[[str], None]
+"""Told each line that a worker says."""
 
 
 def default_workers() -> int:
     """Return one worker a GPU where there are any, else one a core that this process may use."""
-    return torch.cuda.device_count() or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return torch.cuda.device_count() or num_cores()
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def chosen_threads() -> int | None:
+    """Return how many threads a person wants for each worker, by OMP_NUM_THREADS."""
+    chosen = os.environ.get("OMP_NUM_THREADS", "")
+    return int(chosen) if chosen.isdecimal() and int(chosen) else None
 
 
 def threads_for(workers: int) -> int:
     """Return how many threads each of some workers has: its share of the cores, or OMP_NUM_THREADS where a person set that."""
-    chosen = os.environ.get("OMP_NUM_THREADS", "")
-    if chosen.isdecimal() and int(chosen):
-        return int(chosen)
-    return max(1, len(os.sched_getaffinity(0)) // workers) if hasattr(os, "sched_getaffinity") else 1
+    return chosen_threads() or max(1, num_cores() // workers)
 
 
 def devices_for(place: int, workers: int) -> dict[str, str]:
@@ -70,36 +76,80 @@ class Task:
         return cls(tuple(told["ledgers"]), told["deadline"], Path(told["networks"]) if told["networks"] else None)
 
 
+class Worker(Protocol):
+    """A worker that an engine has started."""
+
+    def identity(self) -> tuple[str, int] | None:
+        """Return machine and process id, as the ledger names who runs a trial; None where it has not got so far."""
+
+    def give(self, line: str) -> None:
+        """Give it a task to read."""
+
+    def ended(self) -> End | None:
+        """Return how it ended; None while it runs, or waits to be placed."""
+
+    def stop(self) -> None:
+        """End it at once, without waiting for that."""
+
+    def wait(self) -> object:
+        """Wait until it has ended."""
+
+
+class Engine(Protocol):
+    """Where workers run."""
+
+    def num_workers(self) -> int:
+        """Return how many there are by default."""
+
+    def start(self, arguments: Sequence[str], *, place: int, capacity: int, hear: Hear) -> Worker:
+        """Start the worker at `place` of a crew of `capacity`, with these arguments of `nas.study.worker`; `hear` what it says."""
+
+
+class ThisMachine:
+    """The engine of this machine's own processes."""
+
+    def num_workers(self) -> int:
+        """Return one a GPU where there are any, else one a core."""
+        return default_workers()
+
+    def start(self, arguments: Sequence[str], *, place: int, capacity: int, hear: Hear) -> Worker:
+        """Start a process; a thread hears it."""
+        started = WorkerProcess(arguments, threads=threads_for(capacity), environment=devices_for(place, capacity))
+
+        def listen() -> None:
+            for line in started.lines():
+                hear(line)
+
+        threading.Thread(target=listen, daemon=True).start()
+        return started
+
+
 @dataclass
 class Member:
-    """One worker process, whether it is at work, and the last lines it wrote to standard error."""
+    """One worker of a crew, and whether it is at work."""
 
-    process: subprocess.Popen[str]
     place: int
     at_work: bool = False
-    errors: list[str] = field(default_factory=list)
 
 
 class Crew:
     """Up to `capacity` workers of one ledger database. Use as a context manager: leaving it ends every worker at once."""
 
-    def __init__(self, storage_url: str, *, capacity: int, plugins: Sequence[str] = ()) -> None:
+    def __init__(self, storage_url: str, *, capacity: int, plugins: Sequence[str] = (), engine: Engine | None = None) -> None:
         self.capacity, self.size, self.task = capacity, capacity, Task(())
-        self.threads = threads_for(capacity)
-        self.arguments = [storage_url, "--threads", str(self.threads)]
-        for folder in plugins:
-            self.arguments += ["--plugins", folder]
-        self.members: list[Member] = []
+        self.engine = engine or ThisMachine()
+        self.arguments = [storage_url, *(word for folder in plugins for word in ("--plugins", folder))]
+        self.members: list[tuple[Member, Worker]] = []
         self.inbox: queue.Queue[Mapping[str, Any]] = queue.Queue()
 
     def __enter__(self) -> Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for member in self.members:
-            member.process.kill()
-        for member in self.members:
-            member.process.wait()
+        for _member, worker in self.members:
+            worker.stop()
+        for _member, worker in self.members:
+            worker.wait()
 
     def assign(self, task: Task, *, size: int) -> None:
         """Say what is to be worked on from now on, by at most `size` workers; `fill` sets them to it."""
@@ -108,15 +158,16 @@ class Crew:
     @property
     def at_work(self) -> list[Member]:
         """Those that have a task and have not said that its queues are empty."""
-        return [member for member in self.members if member.at_work]
+        return [member for member, _ in self.members if member.at_work]
 
     def fill(self, wanted: int) -> None:
         """Set workers to the task until `wanted` are at work, at most the crew's size; start them where none are idle."""
         missing = min(wanted, self.size) - len(self.at_work)
-        free = sorted(set(range(self.capacity)) - {member.place for member in self.members})
-        idle = [member for member in self.members if not member.at_work]
-        for member in [*idle[: max(missing, 0)], *map(self._start, free[: max(missing - len(idle), 0)])]:
-            self._give(member)
+        free = sorted(set(range(self.capacity)) - {member.place for member, _ in self.members})
+        idle = [pair for pair in self.members if not pair[0].at_work]
+        for member, worker in [*idle[: max(missing, 0)], *map(self._start, free[: max(missing - len(idle), 0)])]:
+            member.at_work = True
+            worker.give(self.task.to_line())
 
     def events(self, timeout: float) -> list[Mapping[str, Any]]:
         """Return what the workers have said since the last call, waiting up to `timeout` seconds for the first word."""
@@ -128,42 +179,22 @@ class Crew:
         except queue.Empty:
             return found
 
-    def dismiss_dead(self) -> list[Member]:
-        """Forget the workers that have ended; return those that ended badly."""
-        ended = [m for m in self.members if m.process.poll() is not None]
-        self.members = [m for m in self.members if m not in ended]
-        return [m for m in ended if m.process.returncode != 0]
+    def dismiss_dead(self) -> list[tuple[tuple[str, int] | None, End]]:
+        """Forget the workers that have ended; return, of those that ended badly, who they were and how they ended."""
+        ends = [(pair, pair[1].ended()) for pair in self.members]
+        self.members = [pair for pair, end in ends if end is None]
+        return [(pair[1].identity(), end) for pair, end in ends if end is not None and end.status != 0]
 
-    def _give(self, member: Member) -> None:
-        member.at_work = True
-        assert member.process.stdin is not None  # it was asked for
-        with suppress(BrokenPipeError):  # it has just died: `dismiss_dead` will say so
-            member.process.stdin.write(self.task.to_line())
-            member.process.stdin.flush()
+    def _start(self, place: int) -> tuple[Member, Worker]:
+        member = Member(place)
 
-    def _start(self, place: int) -> Member:
-        threads = str(self.threads)
-        environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **devices_for(place, self.capacity)}
-        process = early.take(self.arguments, environment)
-        process = process or early.spawn([sys.executable, "-m", "nas.study.worker", *self.arguments], environment)
-        member = Member(process, place)
-        self.members.append(member)
-        assert process.stdout is not None  # it was asked for
-        assert process.stderr is not None
-        threading.Thread(target=self._listen, args=(process.stdout, member), daemon=True).start()
-        threading.Thread(target=_keep, args=(process.stderr, member.errors), daemon=True).start()
-        return member
-
-    def _listen(self, stream: TextIO, member: Member) -> None:
-        for line in stream:
+        def hear(line: str) -> None:
             event = json.loads(line)
             if event["event"] == "idle":
                 member.at_work = False
             else:
                 self.inbox.put(event)
 
-
-def _keep(stream: TextIO, lines: list[str]) -> None:
-    for line in stream:
-        lines.append(line.rstrip())
-        del lines[:-MAX_ERROR_LINES]
+        worker = self.engine.start(self.arguments, place=place, capacity=self.capacity, hear=hear)
+        self.members.append((member, worker))
+        return member, worker

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import UserError
-from nas.study.crew import Crew, Task, default_workers
+from nas.study.crew import Crew, Engine, Task, ThisMachine
 from nas.study.environment import environment
 from nas.study.ledger import Ledger
 from nas.study.run import Run
@@ -23,23 +23,24 @@ from nas.study.tuning import told_winner
 
 def drive(
     study: Study, *, phases: Sequence[str] = ("search", "measure", "ablate", "train"), workers: int | None = None,
-    networks: Path | None = None, crew: Crew | None = None,
+    networks: Path | None = None, crew: Crew | None = None, engine: Engine | None = None,
 ) -> Iterator[Mapping[str, Any]]:  # fmt: skip
     """Train all that a study owes, yielding the workers' events (and `{"event": "tick"}` now and then) as they come.
 
     In the folder `networks` the best network of the search is kept, and measured ones where that was asked for. A `crew`
-    that is given works here and is handed back; without one the run has its own.
+    that is given works here and is handed back; without one the run has its own, on `engine` (this machine by default).
 
     Raises StudyError when a plugin fails three times in a row, and UserError when another process runs the study.
     """
     wanted = (*phases, "tune") if "measure" in phases else phases
     ledgers = [ledger for ledger in study.ledgers if ledger.phase in wanted]
-    size = workers or study.space.search.workers or default_workers()
+    engine = engine or ThisMachine()
+    size = workers or study.space.search.workers or engine.num_workers()
     _take_charge(study)
     study.driven = tuple(wanted)
     deadline = _deadline(study) if "search" in phases else None
     try:
-        with nullcontext(crew) if crew else Crew(study.storage_url, capacity=size, plugins=study.plugins) as hands:
+        with nullcontext(crew) if crew else Crew(study.storage_url, capacity=size, plugins=study.plugins, engine=engine) as hands:
             for stage in _stages(study, ledgers):
                 hands.assign(Task(tuple(ledger.name for ledger in stage), deadline, networks), size=size)
                 yield from Run(study, stage, hands, deadline).events()

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 # glibc gives the memory of each freed activation back and faults it in again at the next step: 30,000 page faults a training of
 # 20 layers. With these it keeps what it has, and what a step needs is the same at every step.
@@ -21,14 +22,15 @@ KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**31), "MALLOC_MMAP_THRESHOLD_": s
 _ready: list[subprocess.Popen[str]] = []
 
 
-def spawn(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Start a worker's process; it ends when the pipe to it closes."""
+def spawn(command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None) -> subprocess.Popen[str]:
+    """Start a worker's process, in `folder` where one is given; it ends when the pipe to it closes."""
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,  # it closes when this process ends, however it ends, and the worker with it
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=folder,
         env={**KEEP_MEMORY, **os.environ, **environment},
         start_new_session=True,  # Ctrl-C goes to the starter alone, which then ends its workers
     )

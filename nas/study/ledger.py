@@ -21,7 +21,7 @@ from nas.study.finished import Finished
 from nas.study.memory import Memory
 from nas.study.slots import Slot, group_of, leading
 from nas.study.storage import heartbeat_is_meant
-from nas.study.trials import OPEN, cell_of, is_orphaned, record_of
+from nas.study.trials import OPEN, cell_of, is_of, is_orphaned, record_of
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar
 from nas.values.metrics import Direction
@@ -233,28 +233,28 @@ class Ledger:
             trial.set_user_attr("error", message)
         self.study.tell(trial, state=TrialState.FAIL)
 
-    def close_of(self, pid: int, message: str) -> list[str]:
-        """Close as broken what the worker `pid` of this machine was running when it died; return the slots."""
+    def close_of(self, worker: tuple[str, int], message: str) -> list[str]:
+        """Close as broken what `worker` (machine, process) was running when it died; return the slots."""
         closed = []
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if list(frozen.user_attrs.get("worker", ())) == [socket.gethostname(), pid] and "outcome" not in frozen.user_attrs:
+            if is_of(frozen, worker) and "outcome" not in frozen.user_attrs:
                 self.storage.set_trial_user_attr(frozen._trial_id, "end", "broken")
                 self.storage.set_trial_user_attr(frozen._trial_id, "error", message)
                 self.study.tell(frozen.number, state=TrialState.FAIL)
                 closed.append(str(frozen.user_attrs.get("slot")))
         return closed
 
-    def heal(self) -> int:
+    def heal(self, *, gone: tuple[str, int] | None = None) -> int:
         """Close the running trials whose worker is gone; return how many.
 
         A worker of this machine is gone when its process is; one of another machine once its heartbeat is older than the
-        grace period. A trial whose outcome was recorded but not told is told.
+        grace period, or as soon as somebody says that it is `gone`. A trial whose outcome was recorded but not told is told.
         """
         closed = 0
         with heartbeat_is_meant():
             optuna.storages.fail_stale_trials(self.study)
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if not is_orphaned(frozen):
+            if not is_orphaned(frozen) and not (gone and is_of(frozen, gone)):
                 continue
             closed += 1
             if "outcome" in frozen.user_attrs:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from nas.errors import StudyError
 from nas.study.crew import Crew
 from nas.study.ledger import Ledger
+from nas.study.processes import LOST, End
 from nas.study.slots import Slot
 from nas.values.architecture import write
 from nas.values.records import MAX_ATTEMPTS, Cell, TrainingRecord
@@ -140,19 +141,23 @@ class Run:
         count = len(self.broken_in_a_row)
         raise StudyError(f"{count} trainings in a row failed; what is finished is kept. The last one said:\n{self.last_error}")
 
-    def _check(self, dead: Sequence[Any]) -> None:
-        for member in dead:
-            code, said = member.process.returncode, "\n".join(member.errors)
-            if code > 0 and not self.last_error:
-                raise StudyError(f"a worker ended with an error:\n{said}")
+    def _check(self, dead: Sequence[tuple[tuple[str, int] | None, End]]) -> None:
+        for worker, end in dead:
+            if end.status == LOST and worker:
+                for ledger in self.ledgers:
+                    ledger.heal(gone=worker)
+            if not isinstance(end.status, int):
+                continue
+            if end.status > 0 and not self.last_error:
+                raise StudyError(f"a worker ended with an error:\n{end.said}")
             # A worker that dies is replaced and its training is run again, but not for ever: it counts as broken.
-            if -code in CRASHES:
-                message = f"the worker crashed with {signal.Signals(-code).name} in compiled code:\n{said}"
-            elif -code == signal.SIGKILL:
+            if -end.status in CRASHES:
+                message = f"the worker crashed with {signal.Signals(-end.status).name} in compiled code:\n{end.said}"
+            elif -end.status == signal.SIGKILL:
                 message = "the worker was killed with SIGKILL: by the system, most often for want of memory, or by a person"
             else:
                 continue
-            if slots := [slot for ledger in self.ledgers for slot in ledger.close_of(member.process.pid, message)]:
+            if worker and (slots := [slot for ledger in self.ledgers for slot in ledger.close_of(worker, message)]):
                 self._broke(message, slots)
 
 

@@ -80,6 +80,11 @@ def is_orphaned(frozen: FrozenTrial) -> bool:
     return bool(host == socket.gethostname() and not is_running(pid))
 
 
+def is_of(frozen: FrozenTrial, worker: tuple[str, int]) -> bool:
+    """Say whether a trial was claimed by `worker`: a machine's name and a process there."""
+    return tuple(frozen.user_attrs.get("worker", ())) == worker
+
+
 def is_running(pid: int) -> bool:
     """Say whether a process of this machine is there."""
     if pid <= 0:

@@ -1,0 +1,172 @@
+"""Workers on a real Ray cluster: several nodes on this machine, a ledger on a PostgreSQL server, a node killed during a run."""
+
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from conftest import clean_environment
+from in_process import nas_here
+from optuna.trial import FrozenTrial, TrialState
+from servers import postgresql
+
+from nas.errors import UserError
+from nas.study.ledger import Ledger
+from nas.study.storage import default_storage, open_storage
+
+# Ray looks after its nodes every three seconds, and misses one for a quarter of a minute: a test has less time.
+WATCHFUL = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+MEMORY = 80 * 2**20
+
+
+@pytest.fixture(autouse=True, scope="module")
+def needs_ray() -> None:
+    if importlib.util.find_spec("ray") is None:
+        if os.environ.get("CI"):
+            pytest.fail("ray is not installed")
+        pytest.skip("ray is not installed: pip install 'nas-ablation[ray]'")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgresql() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes with room for a worker each."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": MEMORY, "_system_config": WATCHFUL}
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    started = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        started.add_node(num_cpus=1, object_store_memory=MEMORY)
+        yield started
+    finally:
+        started.shutdown()
+        signal.signal(signal.SIGTERM, on_terminate)  # Ray has set its own, for a head that runs alone
+
+
+@pytest.fixture(scope="module")
+def space_text(small_text: str) -> str:
+    # Trainings that are long enough to be caught.
+    return small_text.replace("epochs: 2", "epochs: 4").replace("replicates: 3", "replicates: 2")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, space_text: str) -> list[dict[str, Any]]:
+    """What the measurement comes to without Ray, in this process."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "small.yaml").write_text(space_text)
+    return replicates(nas_here(folder, "measure", "small.yaml", "--json"))
+
+
+def replicates(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    assert done.returncode == 0, done.stderr
+    rows: list[dict[str, Any]] = json.loads(done.stdout)["replicates"]
+    return sorted(rows, key=lambda row: (row["replicate"], row["level"], str(row["by"])))
+
+
+def start(folder: Path, *arguments: str, address: str = "") -> subprocess.Popen[str]:
+    environment = {**clean_environment(), **({"RAY_ADDRESS": address} if address else {})}
+    command = [sys.executable, "-m", "nas", "measure", "small.yaml", "--engine", "ray", "--json", *arguments]
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finished(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    out, err = process.communicate(timeout=150)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def caught(url: str, process: subprocess.Popen[str], on: Callable[[int], bool] = lambda _worker: True) -> tuple[Ledger, FrozenTrial]:
+    """Wait until one measured training is done and another under way, in a process that is `on` what is asked for; return both."""
+    storage, deadline = open_storage(url), time.time() + 90
+    while process.poll() is None and time.time() < deadline:
+        time.sleep(0.05)
+        for ledger in [Ledger(storage, name) for name in optuna.get_all_study_names(storage) if "/" in name]:
+            running = ledger.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if ledger.count_told() else []
+            for trial in running:
+                if "worker" in trial.user_attrs and on(trial.user_attrs["worker"][1]):
+                    return ledger, trial
+    process.kill()
+    pytest.fail(f"no training was caught: {process.communicate()}")
+
+
+def parent(pid: int) -> int:
+    return int(subprocess.run(["ps", "-o", "ppid=", "-p", str(pid)], capture_output=True, text=True, check=True).stdout)
+
+
+def told_slots(ledger: Ledger) -> list[str]:
+    trials = ledger.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return sorted(trial.user_attrs["slot"] for trial in trials)
+
+
+def test_a_training_whose_node_is_killed_is_run_again_once_and_the_numbers_are_those_of_an_undisturbed_run(
+    cluster: Any, server: str, space_text: str, undisturbed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "small.yaml").write_text(space_text)
+    process = start(tmp_path, "--workers", "2", "--storage", server, address=cluster.address)
+    node = cluster.list_all_nodes()[-1].all_processes["raylet"][0].process.pid
+    ledger, trial = caught(server, process, on=lambda worker: parent(parent(worker)) == node)
+    worker = trial.user_attrs["worker"][1]
+    for pid in (node, parent(worker), worker):
+        os.kill(pid, signal.SIGKILL)
+    done = finished(process)
+    assert replicates(done) == undisturbed
+    assert f"Ray lost the worker on {socket.gethostname()} (process {worker})" in done.stderr
+    slots = told_slots(ledger)
+    assert len(slots) == len(set(slots)) == 8
+    of_slot = [t for t in ledger.study.get_trials(deepcopy=False) if t.user_attrs["slot"] == trial.user_attrs["slot"]]
+    assert [(t.state, t.user_attrs.get("end")) for t in of_slot] == [(TrialState.FAIL, "interrupted"), (TrialState.COMPLETE, None)]
+
+
+def test_a_ledger_in_a_file_is_refused_where_the_cluster_has_other_machines(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nas.study.engines import open_engine
+
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    here = socket.gethostname()
+    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+    with pytest.raises(UserError, match=rf"is a file of this machine, and the cluster has others \({here}\); give --storage postgresql://"):
+        open_engine("ray", "sqlite:////home/me/optuna.db").__enter__()
+
+
+def test_without_a_cluster_one_is_started_and_a_killed_worker_is_replaced(
+    space_text: str, undisturbed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "small.yaml").write_text(space_text)
+    url = default_storage(tmp_path / "mlflow")
+    process = start(tmp_path, "--workers", "1", address="local")
+    ledger, trial = caught(url, process)
+    os.kill(trial.user_attrs["worker"][1], signal.SIGKILL)
+    assert replicates(finished(process)) == undisturbed
+    of_slot = [t for t in ledger.study.get_trials(deepcopy=False) if t.user_attrs["slot"] == trial.user_attrs["slot"]]
+    assert [(t.state, t.user_attrs.get("end")) for t in of_slot] == [(TrialState.FAIL, "broken"), (TrialState.COMPLETE, None)]
+
+
+@pytest.mark.parametrize(("workers", "gpus", "share"), [(3, 0, 0.0), (2, 4, 1.0), (4, 4, 1.0), (5, 4, 0.5), (3, 1, 0.3333)])
+def test_workers_share_the_gpus_of_a_cluster_so_that_all_find_room(workers: int, gpus: int, share: float) -> None:
+    from nas.study.on_ray import gpu_share
+
+    assert gpu_share(workers, gpus) == share
+
+
+def test_without_ray_the_engine_says_which_extra_brings_it(small_text: str, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(small_text)
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['ray'] = None\n")
+    environment = {**clean_environment(), "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "nas", "measure", "small.yaml", "--engine", "ray"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "--engine ray: the package 'ray' is not installed; pip install 'nas-ablation[ray]'" in done.stderr
