@@ -20,6 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 from servers import postgresql
 
 from nas.errors import UserError
+from nas.study.crew import Crew
+from nas.study.engines import open_engine
 from nas.study.ledger import Ledger
 from nas.study.storage import default_storage, open_storage
 
@@ -79,8 +81,8 @@ def replicates(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["replicate"], row["level"], str(row["by"])))
 
 
-def start(folder: Path, *arguments: str, address: str = "") -> subprocess.Popen[str]:
-    environment = {**clean_environment(), **({"RAY_ADDRESS": address} if address else {})}
+def start(folder: Path, *arguments: str, address: str) -> subprocess.Popen[str]:
+    environment = {**clean_environment(), "RAY_ADDRESS": address}
     command = [sys.executable, "-m", "nas", "measure", "small.yaml", "--engine", "ray", "--json", *arguments]
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -133,8 +135,6 @@ def test_a_training_whose_node_is_killed_is_run_again_once_and_the_numbers_are_t
 
 
 def test_a_ledger_in_a_file_is_refused_where_the_cluster_has_other_machines(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nas.study.engines import open_engine
-
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     here = socket.gethostname()
     monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
@@ -142,17 +142,32 @@ def test_a_ledger_in_a_file_is_refused_where_the_cluster_has_other_machines(clus
         open_engine("ray", "sqlite:////home/me/optuna.db").__enter__()
 
 
-def test_without_a_cluster_one_is_started_and_a_killed_worker_is_replaced(
-    space_text: str, undisturbed: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    (tmp_path / "small.yaml").write_text(space_text)
-    url = default_storage(tmp_path / "mlflow")
-    process = start(tmp_path, "--workers", "1", address="local")
-    ledger, trial = caught(url, process)
-    os.kill(trial.user_attrs["worker"][1], signal.SIGKILL)
-    assert replicates(finished(process)) == undisturbed
-    of_slot = [t for t in ledger.study.get_trials(deepcopy=False) if t.user_attrs["slot"] == trial.user_attrs["slot"]]
-    assert [(t.state, t.user_attrs.get("end")) for t in of_slot] == [(TrialState.FAIL, "broken"), (TrialState.COMPLETE, None)]
+def test_without_a_cluster_one_is_started_and_a_killed_worker_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    monkeypatch.chdir(tmp_path)
+    url = default_storage(tmp_path)
+    open_storage(url)
+    with open_engine("ray", url) as engine, Crew(url, capacity=1, engine=engine) as crew:
+        assert engine.num_workers() == len(os.sched_getaffinity(0))
+        crew.fill(1)
+        wait_until(lambda: not crew.at_work)  # a task without ledgers is done at once
+        (_, first), *_ = crew.members
+        killed = first.identity()
+        assert killed is not None
+        os.kill(killed[1], signal.SIGKILL)
+        ends: list[Any] = []
+        wait_until(lambda: bool(ends.extend(crew.dismiss_dead()) or ends))
+        assert [(worker, end.status) for worker, end in ends] == [(killed, -signal.SIGKILL)]
+        crew.fill(1)
+        wait_until(lambda: not crew.at_work)
+        assert crew.members[0][1].identity() != killed
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.time() + seconds
+    while not condition():
+        assert time.time() < deadline, "it takes too long"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("workers", "gpus", "share"), [(3, 0, 0.0), (2, 4, 1.0), (4, 4, 1.0), (5, 4, 0.5), (3, 1, 0.3333)])
