@@ -1,5 +1,6 @@
 """The worker that is started before its study is known."""
 
+import socket
 import time
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def test_a_worker_that_was_started_early_does_the_first_training(tmp_path: Path,
     with Crew(study.storage_url, capacity=1) as crew:
         crew.assign(Task((study.search.name,)), size=1)
         crew.fill(1)
-        assert [member.process for member in crew.members] == [process]
+        assert [worker.identity() for _, worker in crew.members] == [(socket.gethostname(), process.pid)]
         assert early.take((), {}) is None
         seen, until = list[str](), time.time() + 120
         while "finished" not in seen and time.time() < until:
