@@ -123,7 +123,8 @@ class _Builder:
 
         def construct(*context: Any) -> Any:
             if self.seed is not None:
-                torch.manual_seed(derive(self.seed, "construct", kind, getattr(context[0], "index", 0) if context else 0))
+                # The CPU's generator alone: `torch.manual_seed` queues a seed for every kind of accelerator, each with a stack trace.
+                torch.default_generator.manual_seed(derive(self.seed, "construct", kind, getattr(context[0], "index", 0) if context else 0))
             try:
                 built = info.cls(*context, **parameters)
                 refuse_incomplete(built, info)

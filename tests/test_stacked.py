@@ -85,8 +85,9 @@ def test_a_network_that_a_stack_would_get_wrong_is_found_out(kind: type[nn.Modul
 
 
 def trained(
-    configuration: Configuration, registry: Registry, seeds: Sequence[int], *, together: bool, recipes: Sequence[Recipe] = ()
-) -> tuple[list[Outcome], list[nn.Module]]:
+    configuration: Configuration, registry: Registry, seeds: Sequence[int], *, together: bool, recipes: Sequence[Recipe] = (),
+    alike: bool = False,
+) -> tuple[list[Outcome], list[nn.Module]]:  # fmt: skip
     goal = Goal("test_accuracy", load_task(configuration.task, registry))
     networks: list[nn.Module] = [build(configuration.architecture, registry, DIGITS, seed=seed) for seed in seeds]
     cost = cost_of(configuration.architecture, registry, DIGITS)
@@ -96,22 +97,24 @@ def trained(
         for network, recipe, seed in zip(networks, recipes, seeds, strict=True)
     ]
     if together:
-        return list(train_together(members, cost, goal)), networks
+        return list(train_together(members, cost, goal, alike=alike)), networks
     return [train(m.network, m.recipe, m.split, cost, goal, seed=m.seed) for m in members], networks
 
 
+@pytest.mark.parametrize("alike", [False, True])
 @pytest.mark.parametrize("optimizer", ["{sgd: {lr: 0.05}}", "{adamw: {lr: 0.01}}"])
-def test_the_first_steps_are_those_of_each_training_alone(optimizer: str, registry: Registry) -> None:
+def test_the_first_steps_are_those_of_each_training_alone(optimizer: str, alike: bool, registry: Registry) -> None:
     configuration = configuration_of(
         "staged: {widths: [4, 8], depth: 1}",
         registry,
         optimizer=optimizer,
+        epochs=1,
         precision="64-true",
         gradient_clip_val=0.5,
         augment="[pad_crop]",
     )
     alone, apart = trained(configuration, registry, (1, 2, 3), together=False)
-    grouped, stacked = trained(configuration, registry, (1, 2, 3), together=True)
+    grouped, stacked = trained(configuration, registry, (1, 2, 3), together=True, alike=alike)
     for one, other, own, shared in zip(alone, grouped, apart, stacked, strict=True):
         assert other.curves.keys() == one.curves.keys()
         for name, values in one.curves.items():

@@ -23,7 +23,8 @@ def run_jobs(jobs: Sequence[Job], registry: Registry, on_epoch: OnEpoch = lambda
         )
         for job in jobs
     ]
-    outcomes = train_together(members, jobs[0].cost, goal_of(jobs[0], registry), on_epoch=on_epoch)
+    alike = len({job.configuration.train["optimizer"] for job in jobs}) == 1
+    outcomes = train_together(members, jobs[0].cost, goal_of(jobs[0], registry), alike=alike, on_epoch=on_epoch)
     return tuple(
         concluded(job, registry, member.network, member.split, outcome)
         for job, member, outcome in zip(jobs, members, outcomes, strict=True)

@@ -25,6 +25,9 @@ from nas.values.seeds import derive
 
 OnEpoch = Callable[[int], None]
 
+ELEMENTWISE = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam, torch.optim.RMSprop)
+"""Optimizers that move each value by its own gradients alone: one over stacked tensors does what one a network does."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -36,14 +39,18 @@ class Member:
     seed: int
 
 
-def train_together(members: Sequence[Member], cost: Cost, goal: Goal, *, on_epoch: OnEpoch = lambda _epoch: None) -> tuple[Outcome, ...]:
+def train_together(
+    members: Sequence[Member], cost: Cost, goal: Goal, *, alike: bool = False, on_epoch: OnEpoch = lambda _epoch: None
+) -> tuple[Outcome, ...]:
     """Train networks of one architecture in place, as one program, and return the outcome of each.
 
     Each has its own initial values, order of examples, augmentation, split and optimizer, from the streams that it would have
     alone, and comes to the same figures but for rounding. One that diverges does not touch the others. Neither prunes nor
     watches steps: `goal` may not ask for that. A member's time is its share of the group's.
+
+    `alike` says that the members' optimizers have the same parameters, so that one may serve all where it is elementwise.
     """
-    module = _Module(members, goal, on_epoch)
+    module = _Module(members, goal, on_epoch, alike=alike)
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(derive(members[0].seed, "noise"))
         trainer_for(members[0].recipe, max_epochs=members[0].recipe.epochs).fit(module)
@@ -54,11 +61,11 @@ def train_together(members: Sequence[Member], cost: Cost, goal: Goal, *, on_epoc
 class _Module(pl.LightningModule):
     """The loop's body: a batch of indices for each network, one forward and one backward pass of all of them, an optimizer each."""
 
-    def __init__(self, members: Sequence[Member], goal: Goal, on_epoch: OnEpoch) -> None:
+    def __init__(self, members: Sequence[Member], goal: Goal, on_epoch: OnEpoch, *, alike: bool) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.members, self.goal, self.on_epoch = tuple(members), goal, on_epoch
-        self.recipe = members[0].recipe
+        self.recipe, self.alike = members[0].recipe, alike
         self.stack = Stack([member.network for member in members])
         self.courses = [Course(goal) for _ in members]
         self.epoch, self.step = 0, 0
@@ -79,7 +86,11 @@ class _Module(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         self.views = self.stack.views()
-        optimizer = _Each([m.recipe.optimizer().build(own) for m, own in zip(self.members, self.views, strict=True)])
+        own = [member.recipe.optimizer().build(views) for member, views in zip(self.members, self.views, strict=True)]
+        shared = self.alike and type(own[0]) in ELEMENTWISE
+        # Each network needs its own gradients for an optimizer of its own, and where they are clipped, network by network.
+        self.hands_out = not shared or self.recipe.gradient_clip_val is not None
+        optimizer = _over(self.stack.parameters(), own[0], self.views[0]) if shared else _Each(own)
         self.base_rates = [group["lr"] for group in optimizer.param_groups]
         self.schedule = self.recipe.schedule()
         return optimizer
@@ -105,9 +116,11 @@ class _Module(pl.LightningModule):
         losses = torch.stack([task.loss(own, targets, label_smoothing=self.recipe.label_smoothing) for own, targets in answered])
         self.stack.zero_grad()
         self.manual_backward(losses.sum())
-        self.stack.hand_out(self.views)
-        for own in self.views if self.recipe.gradient_clip_val is not None else ():
-            nn.utils.clip_grad_norm_(own, self.recipe.gradient_clip_val or 0.0)
+        if self.hands_out:
+            self.stack.hand_out(self.views)
+        if self.recipe.gradient_clip_val is not None:
+            for own in self.views:
+                nn.utils.clip_grad_norm_(own, self.recipe.gradient_clip_val)
         optimizer.step()
         self.step += 1
         with torch.no_grad():
@@ -175,6 +188,14 @@ class _Together:
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         return zip(*self.orders, strict=True)
+
+
+def _over(parameters: Iterable[nn.Parameter], optimizer: torch.optim.Optimizer, own: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    """Let the optimizer of one network work on the stacked parameters instead, in the groups that it has put its own into."""
+    stacked = {id(one): all_ for one, all_ in zip(own, parameters, strict=True)}
+    for group in optimizer.param_groups:
+        group["params"] = [stacked[id(one)] for one in group["params"]]
+    return optimizer
 
 
 class _Each(torch.optim.Optimizer):
