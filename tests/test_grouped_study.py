@@ -1,5 +1,6 @@
 """Measured trainings in groups: fixed by the plan, equal for all arms, the unit of going on after an interruption."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from nas.measuring.design import Twins
 from nas.registry import Registry
 from nas.space import parse_space
 from nas.study import telling
+from nas.study.grouping import stackable_in, told
 from nas.study.rerunning import rerun
 from nas.study.slots import Slot
 from nas.study.study import Study
@@ -144,8 +146,12 @@ def test_a_group_that_breaks_is_queued_again_and_counts_as_one_failure(opened: O
 
 
 def test_where_one_arm_cannot_be_stacked_all_arms_are_trained_alone(opened: Opened) -> None:
-    slots = opened(TEXT.replace("[identity]", "[identity, dropout]")).measure_slots()
+    study = opened(TEXT.replace("[identity]", "[identity, dropout]"))
+    slots = study.measure_slots()
     assert all(not slot.group for slot in slots)
+    lines = told(list(study.owed_trainings()), slots, stackable_in(study.space).why_not)
+    assert lines[0] == "As one program are trained none of them."
+    assert re.match(r"Alone is trained dropout, .* random numbers", lines[1])
 
 
 def test_replicates_that_decided_on_other_networks_are_in_other_groups(opened: Opened) -> None:

@@ -109,6 +109,7 @@ def _measurement(seen: Preview) -> list[str]:
         lines.insert(0, f"Each arm is tuned for itself first: {seen.searches * seen.tune_trials:,} trainings, {trials}.")
     if seen.matched:
         lines.append(f"Wider references of equal cost: {'; '.join(seen.matched)}.")
+    lines += seen.groups
     if seen.looks:
         looks = " and at ".join(map(str, seen.looks))
         lines.append(f"It is looked at with {looks} replicates, each time at its own error rate, and ends after the look that decides.")

@@ -25,6 +25,7 @@ from nas.study.slots import Slot
 from nas.study.subjects import built_probes
 from nas.training.stacking import why_not_stacked
 from nas.values.architecture import Configuration, PluginNode, key_of
+from nas.values.domains import written
 from nas.values.records import GroupMember
 
 TRIED_ON = 6
@@ -89,6 +90,22 @@ def slots_of(planned: Iterable[PlannedTraining], *, limit: int, known: Known, wh
             group = tuple(GroupMember(p.slot, p.seed, tuple(p.sample.decisions), p.widths) for p in members)
             groups.update((p.slot, group) for p in members)
     return [Slot(p.slot, p.seed, dict(p.sample.decisions), p.cell, p.widths, groups.get(p.slot, ())) for p in trainings]
+
+
+def told(planned: Sequence[PlannedTraining], slots: Sequence[Slot], why_not: WhyNot) -> tuple[str, ...]:
+    """Say in sentences which trainings are to be trained as one program, and why others are not."""
+    grouped, sizes = [slot for slot in slots if slot.group], sorted({len(slot.group) for slot in slots if slot.group})
+    some = f"{len(grouped):,} of {len(slots):,}, in groups of {' and '.join(map(str, sizes))}"
+    lines = [f"As one program are trained {some if grouped else 'none of them'}."]
+    reasons: dict[str, str] = {}
+    for training, slot in zip(planned, slots, strict=True):
+        if not slot.group and (reason := why_not(training)):
+            reasons.setdefault(reason, written(training.cell.level))
+    lines += [f"Alone is trained {level}, and so is every arm where it is: {reason}." for reason, level in reasons.items()]
+    alone = {slot.cell.replicate for slot in slots if slot.cell and not slot.group}
+    if alone and not reasons:
+        lines.append(f"Of {len(alone)} replicates none decided on the same networks as another.")
+    return tuple(lines)
 
 
 def _groups(planned: Sequence[PlannedTraining], limit: int, why_not: WhyNot) -> Iterator[list[PlannedTraining]]:

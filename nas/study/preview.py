@@ -20,6 +20,7 @@ from nas.measuring.looks import nominal_alpha
 from nas.sampling import Sample, first_choice, fixing, keyed_draw, sample
 from nas.space import Space, size_of
 from nas.study.crew import default_workers
+from nas.study.grouping import slots_of, stackable_in, told
 from nas.study.materials import context_of, describe_data, load_data, load_task
 from nas.study.subjects import built_probes
 from nas.values.architecture import Configuration
@@ -56,6 +57,8 @@ class Preview:
     tune_trials: int
     replicates: int | None
     looks: tuple[int, ...]
+    groups: tuple[str, ...]
+    """Which measured trainings are trained as one program, and why others are not."""
     detectable: float | None
     minutes: float | None
     workers: int
@@ -123,10 +126,18 @@ class _Look:
             start_from=space.search.start_from,
             objectives=tuple(space.search.sought.split(", ")) if space.search.costs else (),
             looks=options.looks if options else (),
+            groups=self.groups(twins) if twins else (),
             detectable=_detectable(replicates, looks=bool(options and options.looks)),
             minutes=None if space.input else self.minutes(planned, replicates + (twins.plan.tune_trials if twins else 0)),
             workers=self.workers,
         )
+
+    def groups(self, twins: Twins) -> tuple[str, ...]:
+        limit, space = twins.options.vectorise, self.space
+        if limit == 1 or space.input or twins.waits_for_winners:
+            return ()
+        planned, why_not = list(twins.trainings(space, self.fits, range(twins.replicates))), stackable_in(space).why_not
+        return told(planned, slots_of(planned, limit=limit, known={}, why_not=why_not), why_not)
 
     @property
     def workers(self) -> int:
