@@ -12,7 +12,7 @@ from nas.measuring.design import Twins
 from nas.registry import Registry
 from nas.space import parse_space
 from nas.study import telling
-from nas.study.grouping import stackable_in, told
+from nas.study.grouping import grouping_in, told
 from nas.study.rerunning import rerun
 from nas.study.slots import Slot
 from nas.study.study import Study
@@ -149,9 +149,15 @@ def test_where_one_arm_cannot_be_stacked_all_arms_are_trained_alone(opened: Open
     study = opened(TEXT.replace("[identity]", "[identity, dropout]"))
     slots = study.measure_slots()
     assert all(not slot.group for slot in slots)
-    lines = told(list(study.owed_trainings()), slots, stackable_in(study.space).why_not)
+    lines = told(list(study.owed_trainings()), slots, grouping_in(study.space, 3).why_not)
     assert lines[0] == "As one program are trained none of them."
     assert re.match(r"Alone is trained dropout, .* random numbers", lines[1])
+
+
+def test_auto_groups_small_networks_and_leaves_large_ones_alone(opened: Opened) -> None:
+    small = TEXT.replace("vectorise: 3", "vectorise: auto")
+    assert {len(slot.group) for slot in opened(small).measure_slots()} == {5}
+    assert {len(slot.group) for slot in opened(small.replace("[4, 8]", "[64, 64]")).measure_slots()} == {0}
 
 
 def test_replicates_that_decided_on_other_networks_are_in_other_groups(opened: Opened) -> None:
@@ -176,7 +182,7 @@ def test_trainings_together_and_alone_are_designs_of_their_own(registry: Registr
         return Twins(space.measure).name
 
     assert name("") == name("  vectorise: none\n") == name("  vectorise: 1\n")
-    assert len({name(""), name("  vectorise: 3\n"), name("  vectorise: 8\n")}) == 3
+    assert len({name(""), *(name(f"  vectorise: {limit}\n") for limit in (3, 8, "auto"))}) == 4
 
 
 def test_a_group_of_no_trainings_is_refused(registry: Registry) -> None:

@@ -129,7 +129,7 @@ class Twins:
     def name(self) -> str:
         """`measure-HASH` or `tuned-HASH`, over all but how many replicates there are and how the effect is judged."""
         asked = repr(replace(self.options, replicates=0, smallest_effect=0.0))
-        if self.options.vectorise > 1:
+        if self.options.vectorise != 1:
             # Together, figures differ from those of trainings alone in their last digits: the two are never mixed in one design.
             asked += f", vectorise={self.options.vectorise}"
         return f"tuned-{key_of([asked, repr(self.options.tune)])[:8]}" if self.options.tune else f"measure-{key_of(asked)[:8]}"

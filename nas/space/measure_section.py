@@ -11,7 +11,7 @@ from nas.plugin import Bounds
 from nas.registry.signature import ListType, OneOf, ScalarType
 from nas.space.activity import always, everything, possible, uses_of
 from nas.space.parser import Parser
-from nas.space.sections import MeasureOptions
+from nas.space.sections import MeasureOptions, Vectorise
 from nas.space.task_section import figures_of, read_metric
 from nas.space.tune_section import read_tune
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe
@@ -206,10 +206,12 @@ class _Reader:
             raise self.parser.fail(message, given or self.tree, "measure.replicates")
         return found
 
-    def vectorise(self) -> int:
+    def vectorise(self) -> Vectorise:
         given = self.tree.get("vectorise")
         if given is None or text_of(given) == "none":
             return 1
+        if text_of(given) == "auto":
+            return "auto"
         limit: int = self.parser.constant(given, ScalarType(int, Bounds(1, MAX_GROUP)), "measure.vectorise")
         return limit
 

@@ -158,7 +158,7 @@ def _measure(registry: Registry) -> dict[str, Any]:
                 },
             },
             "vectorise": {
-                "anyOf": [{"type": "integer", "minimum": 1}, {"const": "none"}],
+                "anyOf": [{"type": "integer", "minimum": 1}, {"enum": ["auto", "none"]}],
                 "description": "Train so many replicates at most as one program, where their networks are alike.",
             },
             "match": {"type": "array", "items": {"enum": list(MATCHED)}, "description": "Train wider references of equal cost too."},

@@ -14,6 +14,7 @@ from nas.values.domains import Scalar, written
 from nas.values.metrics import Direction
 from nas.values.outcome import COSTS, Cost, CostName
 
+Vectorise = int | Literal["auto"]
 Minutes = Annotated[float, Bounds(0.01)]
 
 
@@ -95,7 +96,7 @@ class MeasureOptions:
     `metric` may be a figure of one of the probes, `PROBE.FIGURE`; `direction` then says which way is better.
     `looks` are the numbers of replicates at which the measurement is read, and ended where that decides it; `replicates` is
     the last of them then. `match` are the quantities in which a wider reference is trained for each arm that costs more.
-    `vectorise` is how many trainings of one architecture are trained as one program, at most.
+    `vectorise` is how many trainings of one architecture are trained as one program, at most; `auto` decides by their size.
     With `tune`, the estimand is the tuned effect: each arm is searched for itself, and the winners are compared.
     """
 
@@ -112,7 +113,7 @@ class MeasureOptions:
     looks: tuple[int, ...] = field(default=(), repr=False)
     match: tuple[str, ...] = field(default=(), repr=False)
     tune: TuneOptions | None = field(default=None, repr=False)
-    vectorise: int = field(default=1, repr=False)
+    vectorise: Vectorise = field(default=1, repr=False)
 
     @property
     def arms(self) -> tuple[Scalar, ...]:

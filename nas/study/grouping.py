@@ -16,10 +16,11 @@ from typing import TypeVar
 
 import torch
 
-from nas.building import build, build_recipe
+from nas.building import build, build_recipe, cost_of
 from nas.measuring.design import PlannedTraining
 from nas.plugin import Pictures
 from nas.space import Space
+from nas.space.sections import Vectorise
 from nas.study.materials import context_of, load_split, load_task
 from nas.study.slots import Slot
 from nas.study.subjects import built_probes
@@ -28,6 +29,11 @@ from nas.values.architecture import Configuration, PluginNode, key_of
 from nas.values.domains import written
 from nas.values.records import GroupMember
 
+AUTO_LIMIT, AUTO_MACS = 8, 8_000_000
+"""With `vectorise: auto`: the size of a group, and the multiply-accumulates of a layer for one batch up to which groups pay on a CPU.
+
+Measured (benchmarks/together.py): a group of eight was 1.4 and 1.8 times as fast at 4 and 1 million, 1.07 times at 16, slower at 48.
+"""
 TRIED_ON = 6
 """Examples of the training part on which a stack is tried, half of them for each of two networks."""
 
@@ -37,19 +43,33 @@ Known = Mapping[str, tuple[GroupMember, ...]]
 
 
 @dataclass
-class Stackable:
-    """Says why a training is not to be stacked with its like; each architecture is tried once."""
+class Grouping:
+    """How a space's measured trainings are grouped; `vectorise` is as `measure:` says it. Each architecture is tried once."""
 
     space: Space
+    vectorise: Vectorise
     _known: dict[str, str] = field(default_factory=dict)
 
+    def slots(self, planned: Iterable[PlannedTraining], known: Known) -> list[Slot]:
+        """Return the slots of planned trainings; groups that are `known` stay as they are."""
+        limit = AUTO_LIMIT if self.vectorise == "auto" else self.vectorise
+        return slots_of(planned, limit=limit, known=known if limit > 1 else {}, why_not=self.why_not)
+
     def why_not(self, planned: PlannedTraining) -> str:
-        """Return the reason; '' where it may be stacked."""
+        """Return why a training is not to be stacked with its like; '' where it may be."""
         configuration = planned.sample.configuration
         key = key_of([configuration.architecture.to_dict(), _but_optimizer(configuration.train).to_dict(), configuration.data.to_dict()])
         if key not in self._known:
-            self._known[key] = self._recipe(configuration) or self._network(configuration)
+            self._known[key] = self._recipe(configuration) or self._size(configuration) or self._network(configuration)
         return self._known[key]
+
+    def _size(self, configuration: Configuration) -> str:
+        if self.vectorise != "auto":
+            return ""
+        cost = cost_of(configuration.architecture, self.space.registry, context_of(self.space, configuration))
+        macs = cost.macs * build_recipe(configuration.train, self.space.registry).batch_size // max(1, cost.num_layers)
+        told = f"a layer of it has {macs / 1e6:.3g}M MACs a batch, and with more than {AUTO_MACS / 1e6:g}M it is as fast alone"
+        return told if macs > AUTO_MACS else ""
 
     def _recipe(self, configuration: Configuration) -> str:
         recipe = build_recipe(configuration.train, self.space.registry)
@@ -76,9 +96,9 @@ def _make(configuration: Configuration, space: Space, seed: int) -> torch.nn.Mod
 
 
 @lru_cache(maxsize=4)
-def stackable_in(space: Space) -> Stackable:
-    """Return what is known of a space's networks; one for all who ask."""
-    return Stackable(space)
+def grouping_in(space: Space, vectorise: Vectorise) -> Grouping:
+    """Return how a space's trainings are grouped; one for all who ask, since it remembers what it has tried."""
+    return Grouping(space, vectorise)
 
 
 def slots_of(planned: Iterable[PlannedTraining], *, limit: int, known: Known, why_not: WhyNot) -> list[Slot]:

@@ -20,7 +20,7 @@ from nas.measuring.looks import nominal_alpha
 from nas.sampling import Sample, first_choice, fixing, keyed_draw, sample
 from nas.space import Space, size_of
 from nas.study.crew import default_workers
-from nas.study.grouping import slots_of, stackable_in, told
+from nas.study.grouping import grouping_in, told
 from nas.study.materials import context_of, describe_data, load_data, load_task
 from nas.study.subjects import built_probes
 from nas.values.architecture import Configuration
@@ -133,11 +133,11 @@ class _Look:
         )
 
     def groups(self, twins: Twins) -> tuple[str, ...]:
-        limit, space = twins.options.vectorise, self.space
-        if limit == 1 or space.input or twins.waits_for_winners:
+        vectorise, space = twins.options.vectorise, self.space
+        if vectorise == 1 or space.input or twins.waits_for_winners:
             return ()
-        planned, why_not = list(twins.trainings(space, self.fits, range(twins.replicates))), stackable_in(space).why_not
-        return told(planned, slots_of(planned, limit=limit, known={}, why_not=why_not), why_not)
+        planned, grouping = list(twins.trainings(space, self.fits, range(twins.replicates))), grouping_in(space, vectorise)
+        return told(planned, grouping.slots(planned, {}), grouping.why_not)
 
     @property
     def workers(self) -> int:

@@ -17,7 +17,7 @@ from nas.measuring.retraining import Retraining
 from nas.plugin import NetworkContext
 from nas.registry import discover
 from nas.space import MeasureOptions, Space, parse_space
-from nas.study.grouping import slots_of, stackable_in
+from nas.study.grouping import grouping_in
 from nas.study.known import changes, find_study, studies_in
 from nas.study.ledger import Ledger
 from nas.study.materials import context_of, describe_data, identity_of, refuse_without_data, study_key
@@ -269,9 +269,9 @@ class Study:
 
     def measure_slots(self) -> list[Slot]:
         """Return the measured design's slots. Raises UserError where constraints refuse every draw."""
-        limit = self.design.options.vectorise if isinstance(self.design, Twins) else 1
-        known = self.measured.groups() if self.measured and limit > 1 else {}
-        return slots_of(self.owed_trainings(), limit=limit, known=known, why_not=stackable_in(self.space).why_not)
+        vectorise = self.design.options.vectorise if isinstance(self.design, Twins) else 1
+        known = self.measured.groups() if self.measured and vectorise != 1 else {}
+        return grouping_in(self.space, vectorise).slots(self.owed_trainings(), known)
 
     def owed_trainings(self) -> Iterator[PlannedTraining]:
         """Yield the measured design's trainings, replicate by replicate; none before the arms of a tuned effect are tuned.
