@@ -56,6 +56,27 @@ def test_a_network_that_draws_random_numbers_is_not_stacked(shortcut: str, regis
     assert "random numbers" in reason(f"staged: {{widths: [4, 8], depth: 1, shortcut: {shortcut}}}", registry)
 
 
+class Reshaping(nn.Module):
+    """Treats every channel of every example alike, as one batch: a stack has those of other networks between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 4, 3), nn.Linear(36, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = self.first(x)
+        rows = found.view(found.shape[0] * found.shape[1], -1)
+        return self.last(rows).view(found.shape[0], found.shape[1], -1).mean(1)
+
+
+def test_a_network_that_merges_its_examples_with_its_channels_is_stacked_all_the_same() -> None:
+    def make(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return Reshaping()
+
+    assert why_not_stacked(make, torch.randn(6, 1, 8, 8), torch.arange(6), F.cross_entropy) == ""
+
+
 class Choosing(nn.Linear):
     """Goes by what it computes, which differs from network to network."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from optuna.trial import Trial
 
@@ -10,14 +11,22 @@ from nas.building import cost_of
 from nas.errors import StudyError
 from nas.measuring.capacity import with_widths
 from nas.measuring.retraining import with_epochs
+from nas.plugin import NetworkContext
 from nas.registry import Registry
 from nas.sampling import Sample, sample
 from nas.study.desk import Desk
 from nas.study.materials import context_of
 from nas.study.trials import suggest
+from nas.values.architecture import Architecture
 from nas.values.outcome import Cost
 
 MAX_INVALID = 1000
+
+
+@lru_cache(maxsize=64)
+def counted(architecture: Architecture, registry: Registry, context: NetworkContext) -> Cost:
+    """Count what a network costs, once for all replicates that have it."""
+    return cost_of(architecture, registry, context)
 
 
 def decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None, Cost]:
@@ -30,7 +39,7 @@ def decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None,
     if widths := trial.user_attrs.get("widths"):
         sampled = replace(sampled, configuration=with_widths(sampled.configuration, widths))
     sampled = replace(sampled, configuration=with_epochs(sampled.configuration, desk.epochs))
-    cost = cost_of(sampled.configuration.architecture, registry, context_of(space, sampled.configuration))
+    cost = counted(sampled.configuration.architecture, registry, context_of(space, sampled.configuration))
     if desk.is_measuring or all(c.holds(cost) for c in space.constraints):
         return sampled, cost
     invalid = desk.ledger.study.user_attrs.get("num_invalid", 0)

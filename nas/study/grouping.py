@@ -34,7 +34,7 @@ AUTO_LIMIT, AUTO_MACS = 8, 8_000_000
 
 Measured (benchmarks/together.py): a group of eight was 1.4 and 1.8 times as fast at 4 and 1 million, 1.07 times at 16, slower at 48.
 """
-TRIED_ON = 6
+TRIED_ON = 8
 """Examples of the training part on which a stack is tried, half of them for each of two networks."""
 
 T = TypeVar("T")

@@ -158,7 +158,7 @@ class Run:
             else:
                 continue
             if worker and (slots := [slot for ledger in self.ledgers for slot in ledger.close_of(worker, message)]):
-                self._broke(message, slots)
+                self._broke(message, slots[:1])  # a group that was lost with its worker is one loss
 
 
 def refuse_hopeless(lost: Sequence[Cell], ledger: Ledger) -> None:

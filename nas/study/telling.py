@@ -11,12 +11,11 @@ from typing import Any
 import optuna
 from optuna.trial import Trial
 
-from nas.building import cost_of
 from nas.errors import NasError
 from nas.measuring.capacity import with_widths
 from nas.registry import Registry
 from nas.sampling import Sample, first_choice, fixing, sample
-from nas.study.deciding import decide
+from nas.study.deciding import counted, decide
 from nas.study.desk import Desk
 from nas.study.job import Job, split_seed_of
 from nas.study.kept import checkpoint_file, network_file
@@ -95,7 +94,7 @@ def _jobs_of(desk: Desk, trials: Sequence[Trial], registry: Registry) -> tuple[d
         if sampled is None:
             sampled = sample(desk.space, fixing(dict(member.decisions), first_choice))
             sampled = replace(sampled, configuration=with_widths(sampled.configuration, member.widths)) if member.widths else sampled
-        cost = cost_of(sampled.configuration.architecture, registry, context_of(desk.space, sampled.configuration))
+        cost = counted(sampled.configuration.architecture, registry, context_of(desk.space, sampled.configuration))
         decided[member.slot] = sampled
         jobs[member.slot] = job_of(desk, sampled, cost, member.seed, trial)
     return decided, jobs

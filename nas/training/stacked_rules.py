@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.training.stacked_tensor import Rule, Stacked
+from nas.training.stacked_tensor import Rule, Stacked, run_each
 
 ELEMENTWISE = """relu relu_ relu6 sigmoid sigmoid_ tanh tanh_ gelu silu elu leaky_relu hardtanh hardswish hardsigmoid mish softplus selu
     exp log sqrt rsqrt square abs neg clamp erf __neg__ clone detach contiguous float double to type_as"""
@@ -48,7 +48,7 @@ def _plain(func: Any, *args: Any, **kwargs: Any) -> Any:
 
 @_for(_functions(ELEMENTWISE))
 def _elementwise(func: Any, x: Stacked, *args: Any, **kwargs: Any) -> Any:
-    if not _are_plain(*args, *kwargs.values()):
+    if not isinstance(x, Stacked) or not _are_plain(*args, *kwargs.values()):
         return NotImplemented
     return Stacked(func(x.store, *args, **kwargs), x.count, channels=x.channels)
 
@@ -148,6 +148,12 @@ def _over_pixels(func: Any, x: Stacked, dim: Any = None, *args: Any, **kwargs: A
 def _dropout(_func: Any, x: Stacked, p: float = 0.5, training: bool = True, **_kwargs: Any) -> Any:
     """Nothing, where nothing is dropped; what draws at random is refused."""
     return NotImplemented if training and p else x
+
+
+@_for([torch.Tensor.view])
+def _view(_func: Any, x: Any, *shape: Any, **kwargs: Any) -> Any:
+    """A replica's tensor may lie in memory so that it cannot be viewed in another shape, where alone it could."""
+    return run_each(torch.Tensor.reshape, (x, *shape), {}) if not kwargs and not isinstance(shape[0], torch.dtype) else NotImplemented
 
 
 @_for(_functions("flatten"))
