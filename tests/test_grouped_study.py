@@ -10,6 +10,7 @@ import pytest
 from nas.errors import SpaceError
 from nas.measuring.design import Twins
 from nas.registry import Registry
+from nas.report.timeline import timeline
 from nas.space import parse_space
 from nas.study import telling
 from nas.study.grouping import grouping_in, told
@@ -94,6 +95,14 @@ def test_a_training_says_in_which_group_and_place_it_was(undisturbed: Study) -> 
     record = undisturbed.record()
     last = next(t for t in record.measured if t.cell and t.cell.replicate == 4)
     assert {k: v for k, v in training_entry(last, record).tags.items() if "group" in k} == {"nas.group_size": "3", "nas.group_place": "2"}
+
+
+def test_the_timeline_counts_the_time_of_a_group_once(undisturbed: Study) -> None:
+    figure = timeline(undisturbed.record(), {})
+    assert figure
+    busy = re.search(r"(\d+)% busy", figure.caption)
+    assert busy
+    assert int(busy[1]) <= 100
 
 
 def test_a_group_interrupted_while_it_was_told_comes_to_the_same_figures(opened: Opened, undisturbed: Study) -> None:

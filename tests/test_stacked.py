@@ -144,6 +144,17 @@ def test_the_first_steps_are_those_of_each_training_alone(optimizer: str, alike:
             torch.testing.assert_close(found, value, rtol=1e-10, atol=1e-12)
 
 
+def test_each_network_is_left_with_the_values_it_was_scored_with(registry: Registry) -> None:
+    configuration = configuration_of("staged: {widths: [4, 8], depth: 1}", registry, batch_size=64)
+    outcomes, networks = trained(configuration, registry, (1, 2, 3), together=True)
+    assert len({outcome.score for outcome in outcomes}) > 1
+    for seed, outcome, network in zip((1, 2, 3), outcomes, networks, strict=True):
+        test = load_split(configuration.data, registry, seed, configuration.task).test
+        with torch.no_grad():
+            answers = network.eval()(test.inputs).argmax(1)
+        assert outcome.score == pytest.approx(float((answers == test.targets).float().mean()))
+
+
 def test_one_that_diverges_leaves_the_others_as_they_were_bit_for_bit(registry: Registry) -> None:
     configuration = configuration_of("staged: {widths: [4, 8], depth: 1}", registry)
     recipe, lost = (

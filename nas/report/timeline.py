@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,12 +28,13 @@ class Span:
 
 
 def timeline(record: StudyRecord, names: Mapping[str, str]) -> Figure | None:
-    """Draw a row a worker, a bar a training; None where no times were recorded."""
+    """Draw a row a worker, a bar a training, or a group of them; None where no times were recorded."""
     done = [t for t in record.trainings if t.started and t.finished and t.finished >= t.started]
     if not done:
         return None
     clock, idle = _clock(done)
-    spans = [Span(t.worker or "worker", _look(t), clock[t.started], clock[t.finished], (t,)) for t in done if t.started and t.finished]
+    spans = list(_spans(done, clock))
+    trained = sum(span.end - span.start for span in spans)
     total = max(span.end for span in spans)
     workers = sorted({span.worker for span in spans})
     spans = _join(spans, 2 * len(workers) * total / MOST_SPANS if len(spans) > MOST_SPANS else 0.0)
@@ -51,7 +52,7 @@ def timeline(record: StudyRecord, names: Mapping[str, str]) -> Figure | None:
     keys = [("search", "c1"), ("measured", "c3"), ("pruned", "c0"), ("failed or broken", "c2")]
     used = {span.look for span in spans}
     legend = tuple(Key(style, "area", name) for name, style in keys if style in used)
-    return Figure((Panel("", plot.render("Timeline of the workers")),), legend, _caption(done, total, len(workers), idle))
+    return Figure((Panel("", plot.render("Timeline of the workers")),), legend, _caption(done, trained, total, len(workers), idle))
 
 
 def _clock(done: Sequence[TrainingRecord]) -> tuple[dict[datetime, float], list[float]]:
@@ -77,6 +78,17 @@ def _clock(done: Sequence[TrainingRecord]) -> tuple[dict[datetime, float], list[
     return clock, cuts
 
 
+def _spans(done: Sequence[TrainingRecord], clock: Mapping[datetime, float]) -> Iterator[Span]:
+    """Yield a span for each training, one for those that were trained as one program."""
+    together: dict[object, list[TrainingRecord]] = {}
+    for training in done:
+        own = training.group or (training.phase, training.number, training.cell)
+        together.setdefault((training.worker, own), []).append(training)
+    for trainings in together.values():
+        start, end = (min(clock[t.started] for t in trainings if t.started), max(clock[t.finished] for t in trainings if t.finished))
+        yield Span(trainings[0].worker or "worker", _common_look(trainings), start, end, tuple(trainings))
+
+
 def _join(spans: Sequence[Span], closest: float) -> list[Span]:
     """Join what one worker did too close together to be told apart; the bar looks as most of its trainings do."""
     joined: list[Span] = []
@@ -84,11 +96,14 @@ def _join(spans: Sequence[Span], closest: float) -> list[Span]:
         last = joined[-1] if joined else None
         if last is not None and last.worker == span.worker and span.end - last.start < closest:
             trainings = last.trainings + span.trainings
-            look = Counter(_look(t) for t in trainings).most_common(1)[0][0]
-            joined[-1] = Span(span.worker, look, last.start, max(last.end, span.end), trainings)
+            joined[-1] = Span(span.worker, _common_look(trainings), last.start, max(last.end, span.end), trainings)
         else:
             joined.append(span)
     return joined
+
+
+def _common_look(trainings: Sequence[TrainingRecord]) -> str:
+    return Counter(_look(t) for t in trainings).most_common(1)[0][0]
 
 
 def _look(training: TrainingRecord) -> str:
@@ -107,8 +122,7 @@ def _tip(span: Span, names: Mapping[str, str]) -> str:
     return f"{head}\nseed {training.seed}\n\n{decisions_text(training, names)}"
 
 
-def _caption(done: Sequence[TrainingRecord], total: float, workers: int, idle: Sequence[float]) -> str:
-    trained = sum((t.finished - t.started).total_seconds() for t in done if t.started and t.finished)
+def _caption(done: Sequence[TrainingRecord], trained: float, total: float, workers: int, idle: Sequence[float]) -> str:
     cut = f" {plural(len(idle), 'pause')} in which nobody worked {'is' if len(idle) == 1 else 'are'} cut out (dashed)." if idle else ""
     busy = f"{trained / total / workers:.0%} busy" if total else "busy"
     return (
