@@ -18,7 +18,7 @@ from nas.registry.signature import Parameter, parameters_of
 from nas.space import parse_space
 from nas.space.domain_parser import DOMAIN_KEYS
 from nas.space.schema import schema_of
-from nas.space.sections import QUANTITIES, InputOptions, MeasureOptions, SearchOptions
+from nas.space.sections import QUANTITIES, GateOptions, InputOptions, MeasureOptions, SearchOptions
 from nas.values.architecture import PluginNode
 from nas.values.domains import written
 from nas.values.effects import MATCHED
@@ -181,11 +181,17 @@ def test_the_reference_has_each_parameter_with_its_type_and_default(section: str
     assert not missing, "\n".join(missing)
 
 
+def test_the_reference_has_each_parameter_of_a_gate() -> None:
+    rows = [row(parameter).replace("| `", "| `gate.", 1) for parameter in parameters_of(GateOptions, "gate")]
+    assert not [text for text in rows if text not in chapter("search")]
+
+
 def test_the_reference_has_no_parameter_that_is_not_declared(registry: Registry) -> None:
     for name, section in schema_of(registry)["properties"].items():
         rows = set(re.findall(r"^\| `([\w.]+)` \|", chapter(name), flags=re.MULTILINE))
         declared = set(section.get("properties", rows))
         declared |= {f"tune.{key}" for key in section["properties"]["tune"]["properties"]} if name == "measure" else set()
+        declared |= {f"gate.{parameter.name}" for parameter in parameters_of(GateOptions, "gate")} if name == "search" else set()
         assert rows <= declared, name
 
 

@@ -11,11 +11,14 @@ from nas.errors import SpaceError
 from nas.registry import Registry
 from nas.sampling import sample
 from nas.space import Space, parse_space
+from nas.study.deciding import bare_job, decide
+from nas.study.desk import open_desk
 from nas.study.evolution import RegularizedEvolution
 from nas.study.ledger import Ledger
 from nas.study.samplers import make_pruner, make_sampler
 from nas.study.slots import Slot
 from nas.study.storage import open_storage
+from nas.study.study import Study
 from nas.study.trials import suggest
 from nas.values.architecture import Configuration
 from nas.values.outcome import Cost, Outcome
@@ -127,3 +130,19 @@ def test_grid_refuses_a_range_of_real_numbers(registry: Registry) -> None:
 def test_cmaes_refuses_a_space_without_numbers(registry: Registry) -> None:
     with pytest.raises(SpaceError, match="cmaes searches ranges of numbers, and this space has none"):
         space_with(registry, "sampler: cmaes", TEXT.replace("{int: [1, 3]}", "1"))
+
+
+def test_an_architecture_that_comes_again_is_trained_from_another_seed(registry: Registry, tmp_path: Path) -> None:
+    text = "architecture: {staged: {widths: [4], depth: 1, shortcut: {choices: [none, identity]}}}\n"
+    study = Study.open(space_with(registry, "trials: 5, sampler: grid", text), f"sqlite:///{tmp_path / 'optuna.db'}")
+    study.search.ensure(study.search_slots(ahead=0))
+    desk = open_desk(study.storage, study.search.name, registry, (), None)
+    jobs = []
+    while trial := desk.ledger.claim():
+        sampled, cost = decide(desk, trial, registry)
+        assert sampled is not None
+        jobs.append(bare_job(desk, sampled.configuration, cost, trial.user_attrs["seed"]))
+        desk.ledger.finish(trial, sampled.configuration, Outcome("complete", 0.5, {}, {}, cost, 1, 0.0, "cpu"))
+    assert len({job.configuration.key for job in jobs}) == 2
+    assert len({job.seed for job in jobs}) == 5
+    assert len({job.split_seed for job in jobs}) == 1

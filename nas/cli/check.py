@@ -81,6 +81,8 @@ def sentences(seen: Preview) -> list[str]:
     first += [f"the best of {seen.start_from}"] if seen.start_from else []
     told = f"; first {', then '.join(first)}" if first else ""
     lines.append(f"The search trains {seen.planned_search or 'as many as fit into its minutes'}{told}.")
+    if seen.gate:
+        lines.append(f"Each sample is looked at before it is trained ({seen.gate}); the time for what is refused is not in what follows.")
     if seen.objectives:
         lines.append(f"It has several objectives and looks for their Pareto front: {', '.join(seen.objectives)}.")
     if seen.replicates is not None:

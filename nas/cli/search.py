@@ -93,6 +93,7 @@ def summary(result: object) -> dict[str, object]:
         **({"objectives": [{"name": name, "direction": way} for name, way in record.objectives]} if record.costs else {}),
         **({"front": fronts_document(record)} if record.search else {}),
         **({"tuning": [asdict(winner) for winner in record.winners]} if record.planned_tuning else {}),
+        **({"gate": record.gate, "gated": sum(t.state == "gated" for t in record.search)} if record.gate else {}),
         "effects": result.effects.to_dict() if result.effects else None,
         "lost": [{"replicate": cell.replicate, "level": cell.level, "by": dict(cell.by)} for cell in record.lost],
         "replacements": record.replacements,
@@ -127,6 +128,7 @@ def show_result(result: object, console: Console) -> None:
     """Print the tables, the verdict and where to look next."""
     from nas.concluding import StudyResult
     from nas.report.ablation import remarks, text_table
+    from nas.report.gate_text import gate_sentences
     from nas.report.text import best_table, effects_table, verdict_text
     from nas.report.words import Unit, plural
 
@@ -134,6 +136,8 @@ def show_result(result: object, console: Console) -> None:
     console.print()
     if result.record.best(1):
         console.print(best_table(result.record))
+        for line in gate_sentences(result.record):
+            console.print(line, highlight=False)
     elif failed := [t.outcome.failure for t in result.record.search if t.outcome and t.outcome.failure]:
         console.print(f"No trial of the search learned anything; the last one: {failed[-1]}", highlight=False)
     if result.effects and result.record.changes:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from nas.report import ablation, commands, contrasts, curve_charts, effect_charts, front_charts, search_charts, tables
 from nas.report.front_text import front_sentence
+from nas.report.gate_text import gate_sentences
 from nas.report.parallel import parallel
 from nas.report.reading import STATES, factors_of, levels_of, names_of, score_of, states
 from nas.report.scene import Scene
@@ -222,6 +223,7 @@ def _search(record: StudyRecord, scene: Scene | None, names: Mapping[str, str]) 
             panels.append({"factor": factor, "chart": chart, "table": table, "unmeasured": listing(unmeasured)})
     return {
         "history": search_charts.history(record, names),
+        "gate": gate_sentences(record),
         "front": front_charts.fronts(record, names),
         "parallel": parallel(record, names),
         "curves": search_charts.learning_curves(record, names),

@@ -12,7 +12,7 @@ from nas.report.words import short_names
 from nas.values.domains import Scalar
 from nas.values.records import State, StudyRecord, TrainingRecord
 
-STATES: tuple[State, ...] = ("complete", "pruned", "failed", "invalid", "broken", "interrupted", "running", "waiting")
+STATES: tuple[State, ...] = ("complete", "pruned", "failed", "invalid", "gated", "broken", "interrupted", "running", "waiting")
 At = tuple[Scalar, ...]
 
 

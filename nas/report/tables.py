@@ -143,7 +143,7 @@ def accounts(record: StudyRecord) -> Table:
     shown = [s for s in STATES if s in ("complete", "failed") or any(s in counts for counts in found.values())]
     rows = []
     for phase in phases:
-        told = sum(n for state, n in found[phase].items() if state in ("complete", "pruned", "failed", "invalid"))
+        told = sum(n for state, n in found[phase].items() if state in ("complete", "pruned", "failed"))
         left = max(planned[phase] - told, 0)
         rows.append(Row((phase, f"{planned[phase]:,}", *(f"{found[phase].get(s, 0):,}" for s in shown), f"{left:,}")))
     caption = (

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from nas.recipe import Recipe
 from nas.registry.registry import PluginInfo, Registry
 from nas.registry.signature import ListType, OneOf, Parameter, ParameterType, PluginType, ScalarType, members_of, parameters_of
-from nas.space.sections import QUANTITIES, InputOptions, SearchOptions
+from nas.space.sections import QUANTITIES, GateOptions, InputOptions, SearchOptions
 from nas.space.task_section import figures_of, metrics_of
 from nas.values.architecture import PluginNode
 from nas.values.effects import LOOKS, MATCHED
@@ -76,7 +76,8 @@ def _section(declared: Sequence[Parameter], cls: type, *, constant: bool = False
 def _search() -> dict[str, Any]:
     section = _section(parameters_of(SearchOptions, "search"), SearchOptions, constant=True)
     start = {"type": "array", "minItems": 1, "items": {"type": "object", "description": "Values of decisions, by their paths."}}
-    return {**section, "properties": {**section["properties"], "start": start}}
+    gate = _section(parameters_of(GateOptions, "search.gate"), GateOptions, constant=True)
+    return {**section, "properties": {**section["properties"], "start": start, "gate": {"anyOf": [gate, {"type": "null"}]}}}
 
 
 def _value(expected: ParameterType) -> dict[str, Any]:

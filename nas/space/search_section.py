@@ -14,8 +14,8 @@ from nas.space.yaml_tree import MappingTree, SequenceTree, Tree
 from nas.values.metrics import Direction
 from nas.values.outcome import COSTS
 
-APART = ("start",)
-"""What names decisions, and is read once all of them are known."""
+APART = ("start", "gate")
+"""What is read for itself: once all decisions are known, and all probes."""
 SERVE_SEVERAL = ("tpe", "gp", "nsga2", "qmc", "grid", "random")
 """The samplers that can search for several objectives at once."""
 

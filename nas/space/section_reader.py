@@ -94,7 +94,7 @@ def read_constraints(parser: Parser, tree: Tree | None) -> tuple[Constraint, ...
 
 def parse_probe(text: str, registry: Registry) -> PluginNode:
     """Read a probe as a space file writes it, from elsewhere. Raises SpaceError for a wrong one."""
-    return _probe(Parser("", registry), read_yaml(text, "the probe"), "probe")
+    return read_probe(Parser("", registry), read_yaml(text, "the probe"), "probe")
 
 
 def read_probes(parser: Parser, tree: Tree | None) -> tuple[PluginNode, ...]:
@@ -105,14 +105,15 @@ def read_probes(parser: Parser, tree: Tree | None) -> tuple[PluginNode, ...]:
         raise parser.fail(f"must be a list like `[lesion, gradients]`, got {describe(tree)}", tree, "probes")
     found: dict[str, PluginNode] = {}
     for i, item in enumerate(tree.items):
-        node = _probe(parser, item, f"probes.{i}")
+        node = read_probe(parser, item, f"probes.{i}")
         if node.name in found:
             raise parser.fail(f"the probe '{node.name}' stands here twice, and its figures would have one name", item, f"probes.{i}")
         found[node.name] = node
     return tuple(found.values())
 
 
-def _probe(parser: Parser, tree: Tree, path: str) -> PluginNode:
+def read_probe(parser: Parser, tree: Tree, path: str) -> PluginNode:
+    """Read one probe without decisions."""
     template = parser.node(tree, "probe", path)
     try:
         node = decided(template)

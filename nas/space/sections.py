@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Annotated, Literal
 
 from nas.errors import nearest, shown
 from nas.plugin import Bounds, Count
+from nas.values.architecture import PluginNode
 from nas.values.domains import Scalar, written
 from nas.values.metrics import Direction
 from nas.values.outcome import COSTS, Cost, CostName
@@ -77,6 +79,43 @@ class SearchOptions:
     def sought(self) -> str:
         """What is searched for, in words: `maximize val_accuracy, minimize parameters`."""
         return ", ".join([f"{self.direction} {self.objective}", *(f"minimize {cost}" for cost in self.costs)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateOptions:
+    """A cheap look at each sampled architecture before it is trained: `score`, a probe's figure of the untrained network.
+
+    One whose score lies below the best `keep` of all that the search has looked at is not trained, and another is sampled in
+    its place; the first `warm_up` pass.
+    """
+
+    score: str
+    keep: Annotated[float, Bounds(0.01, 0.99)] = 0.5
+    warm_up: Count = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A gate as it is used: the probe, which of its figures, which way that is better, and the share that is kept."""
+
+    probe: PluginNode
+    figure: str
+    direction: Direction
+    keep: float
+    warm_up: int
+
+    @property
+    def score(self) -> str:
+        """The figure's full name."""
+        return f"{self.probe.name}.{self.figure}"
+
+    @property
+    def patience(self) -> int:
+        """How many samples in a row are refused before one is trained whatever it scores: of random ones that is less than one in 100."""
+        return math.ceil(5 / self.keep)
+
+    def __str__(self) -> str:
+        return f"{self.score}, keep {written(self.keep)}, warm_up {self.warm_up}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from nas.recipe import Recipe
 from nas.registry.registry import Registry
 from nas.registry.signature import PluginType, parameters_of
 from nas.space.fitting import refuse_misfit
+from nas.space.gate_section import read_gate
 from nas.space.measure_section import read_measure
 from nas.space.parser import Parser
 from nas.space.scalars import read_float, read_int
@@ -27,7 +28,7 @@ from nas.space.section_reader import (
     read_shared,
     refuse_unused,
 )
-from nas.space.sections import Constraint, InputOptions, MeasureOptions, SearchOptions
+from nas.space.sections import Constraint, Gate, InputOptions, MeasureOptions, SearchOptions
 from nas.space.start_section import read_starts
 from nas.space.task_section import metrics_of, read_task, refuse_smoothing
 from nas.space.templates import Decision, NodeTemplate, Placed, Template, decisions_in, document_of, plugins_in
@@ -61,6 +62,8 @@ class Space:
     probes: tuple[PluginNode, ...] = ()
     starts: tuple[tuple[tuple[str, Scalar], ...], ...] = ()
     """The configurations that the search tries first, as (path, value) pairs."""
+    gate: Gate | None = None
+    """What each sample of the search is looked at for before it is trained."""
 
     @property
     def roots(self) -> Mapping[str, Template]:
@@ -93,7 +96,7 @@ class Space:
         disk; plugins count by their sources. What differs between two identities is what makes two studies different.
         """
         used = {plugin for root in (*self.roots.values(), self.task) for plugin in plugins_in(root)} - {("train", "train")}
-        used |= {("probe", probe.name) for probe in self.probes}
+        used |= {("probe", probe.name) for probe in (*self.probes, *((self.gate.probe,) if self.gate else ()))}
         return {
             **self._places(),
             # Nothing stands here without probes: the studies of spaces that have none keep their keys.
@@ -102,6 +105,7 @@ class Space:
             "search": f"{self.search.sought}, {self.search.sampler}, {self.search.pruner}",
             **({"search.start": [dict(start) for start in self.starts]} if self.starts else {}),
             **({"search.start_from": self.search.start_from} if self.search.start_from else {}),
+            **({"search.gate": [str(self.gate), self.gate.probe.to_dict()]} if self.gate else {}),
             "seed": self.seed,
             "plugins": dict(self.registry.sources(used)),
         }
@@ -177,7 +181,7 @@ def parse_space(text: str, file: str, registry: Registry) -> Space:
     refuse_unused(parser)
     _refuse_clashing_paths(parser, space)
     refuse_misfit(parser, tree, space.search, space.decisions)
-    space = replace(space, starts=read_starts(parser, space, tree))
+    space = replace(space, starts=read_starts(parser, space, tree), gate=read_gate(parser, tree, space.probes))
     measure = tree.get("measure")
     if measure is None:
         return space

@@ -1,4 +1,4 @@
-"""Layer 4: what a claimed trial is to train: sampled, or as its slot fixes it, and refused where it breaks a constraint."""
+"""Layer 4: what a claimed trial is to train: sampled or fixed by its slot; refused where it breaks a constraint or fails at the gate."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from nas.plugin import NetworkContext
 from nas.registry import Registry
 from nas.sampling import Sample, sample
 from nas.study.desk import Desk
+from nas.study.gating import refuses
+from nas.study.job import Job, split_seed_of
 from nas.study.materials import context_of
 from nas.study.trials import suggest
-from nas.values.architecture import Architecture
+from nas.values.architecture import Architecture, Configuration
 from nas.values.outcome import Cost
 
 MAX_INVALID = 1000
@@ -30,7 +32,7 @@ def counted(architecture: Architecture, registry: Registry, context: NetworkCont
 
 
 def decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None, Cost]:
-    """Sample a configuration that keeps the constraints. One that breaks them is closed and its slot queued anew.
+    """Sample a configuration that keeps the constraints and passes the gate. Another one is closed and its slot queued anew.
 
     Raises StudyError where hardly any architecture keeps them.
     """
@@ -40,14 +42,31 @@ def decide(desk: Desk, trial: Trial, registry: Registry) -> tuple[Sample | None,
         sampled = replace(sampled, configuration=with_widths(sampled.configuration, widths))
     sampled = replace(sampled, configuration=with_epochs(sampled.configuration, desk.epochs))
     cost = counted(sampled.configuration.architecture, registry, context_of(space, sampled.configuration))
-    if desk.is_measuring or all(c.holds(cost) for c in space.constraints):
-        return sampled, cost
+    if not desk.is_measuring and not all(c.holds(cost) for c in space.constraints):
+        _close_invalid(desk, trial)
+        return None, cost
+    if desk.gate and refuses(
+        desk.gate, desk.ledger, trial, bare_job(desk, sampled.configuration, cost, trial.user_attrs["seed"]), registry
+    ):
+        desk.ledger.requeue(trial)
+        desk.ledger.fail(trial, "gated")
+        return None, cost
+    return sampled, cost
+
+
+def bare_job(desk: Desk, configuration: Configuration, cost: Cost, seed: int) -> Job:
+    """Return a training of a ledger as it is, nothing of it kept."""
+    space, split_seed = desk.space, split_seed_of(desk.ledger.phase, seed, desk.space.seed)
+    return Job(configuration, cost, context_of(space, configuration), desk.metric, seed, split_seed, space.probes)
+
+
+def _close_invalid(desk: Desk, trial: Trial) -> None:
+    constraints = [str(c) for c in desk.space.constraints]
     invalid = desk.ledger.study.user_attrs.get("num_invalid", 0)
     if invalid >= MAX_INVALID:
-        raise StudyError(f"{invalid} sampled architectures break the constraints {[str(c) for c in space.constraints]}; loosen them")
+        raise StudyError(f"{invalid} sampled architectures break the constraints {constraints}; loosen them")
     desk.ledger.study.set_user_attr("num_invalid", invalid + 1)
     if desk.ledger.phase == "search":
         desk.ledger.requeue(trial)
     # A tuning search has one open trial at a time: whoever runs the study queues the slot again, at the event.
     desk.ledger.fail(trial, "invalid")
-    return None, cost

@@ -13,6 +13,7 @@ import optuna
 from nas.errors import StudyError
 from nas.registry import Registry
 from nas.space import Space, parse_space
+from nas.space.sections import Gate
 from nas.study.ledger import Ledger
 from nas.study.materials import study_key
 from nas.study.samplers import make_pruner, make_sampler
@@ -48,6 +49,11 @@ class Desk:
     def metric(self) -> str:
         """The metric that a training is judged by: the objective in a search, the design's metric in a measurement."""
         return str(self.ledger.about["metric"]) if self.is_measuring else self.space.search.objective
+
+    @property
+    def gate(self) -> Gate | None:
+        """What looks at a sample before it is trained: in the search alone, never in what is measured or tuned."""
+        return self.space.gate if self.ledger.phase == "search" else None
 
     @property
     def prunes(self) -> bool:

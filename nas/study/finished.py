@@ -39,7 +39,7 @@ class Finished:
                 self.told_slots.add(slot)
                 completed += [trial] if trial.user_attrs.get("outcome", {}).get("status") == "complete" and trial.values else []
                 continue
-            if end != "invalid" and (slot not in self.last_failed or self.last_failed[slot].number < trial.number):
+            if end not in ("invalid", "gated") and (slot not in self.last_failed or self.last_failed[slot].number < trial.number):
                 self.last_failed[slot] = trial
             self.num_broken[slot] += end == "broken"
 

@@ -227,7 +227,7 @@ class Ledger:
         return [max(column) for column in zip(own, *told, strict=True)]
 
     def fail(self, trial: Trial, end: str, message: str = "") -> None:
-        """Close a trial without an outcome: `invalid` (breaks a constraint), `broken` or `interrupted`."""
+        """Close a trial without an outcome: `invalid` (breaks a constraint), `gated`, `broken` or `interrupted`."""
         trial.set_user_attr("end", end)
         if message:
             trial.set_user_attr("error", message)

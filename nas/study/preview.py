@@ -20,9 +20,9 @@ from nas.measuring.looks import nominal_alpha
 from nas.sampling import Sample, first_choice, fixing, keyed_draw, sample
 from nas.space import Space, size_of
 from nas.study.crew import default_workers
+from nas.study.gating import check_probes
 from nas.study.grouping import grouping_in, told
 from nas.study.materials import context_of, describe_data, load_data, load_task
-from nas.study.subjects import built_probes
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar, written
 from nas.values.outcome import Cost
@@ -65,6 +65,7 @@ class Preview:
     probes: tuple[str, ...] = ()
     starts: int = 0
     start_from: str | None = None
+    gate: str = ""
     objectives: tuple[str, ...] = ()
     """What a search with several objectives looks for: `maximize val_accuracy`, `minimize parameters`."""
 
@@ -79,7 +80,7 @@ def preview(space: Space, *, samples: int = 32) -> Preview:
     `samples` architectures are drawn at random; a few more make sure that every choice is built once. Raises PluginError,
     with the decisions, where one cannot be built, and UserError where constraints refuse every draw of the measured twins.
     """
-    built_probes(space.probes, space.registry)
+    check_probes(space)
     return _Look(space, samples).preview()
 
 
@@ -124,6 +125,7 @@ class _Look:
             probes=tuple(probe.name for probe in space.probes),
             starts=len(space.starts),
             start_from=space.search.start_from,
+            gate=str(space.gate or ""),
             objectives=tuple(space.search.sought.split(", ")) if space.search.costs else (),
             looks=options.looks if options else (),
             groups=self.groups(twins) if twins else (),

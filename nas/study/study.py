@@ -17,6 +17,7 @@ from nas.measuring.retraining import Retraining
 from nas.plugin import NetworkContext
 from nas.registry import discover
 from nas.space import MeasureOptions, Space, parse_space
+from nas.study.gating import check_probes
 from nas.study.grouping import grouping_in
 from nas.study.known import changes, find_study, studies_in
 from nas.study.ledger import Ledger
@@ -25,7 +26,6 @@ from nas.study.results import Results
 from nas.study.slots import Slot
 from nas.study.starts import starts_of
 from nas.study.storage import open_storage
-from nas.study.subjects import built_probes
 from nas.study.tuning import Tuning
 from nas.values.architecture import Configuration
 from nas.values.outcome import Cost
@@ -62,7 +62,7 @@ class Study:
     def open(cls, space: Space, storage_url: str, *, plugins: Sequence[str | Path] = (), new: bool = False) -> Study:
         """Open the study of a space, the newest where there are several; create it where there is none, or for `new`."""
         refuse_without_data(space)
-        built_probes(space.probes, space.registry)
+        check_probes(space)
         known = studies_in(storage_url)
         own = study_key(space)
         same = [about["key"] for about in known if about.get("hash") == own and about["name"] == space.name]
@@ -187,6 +187,7 @@ class Study:
             objective=space.search.objective,
             direction=space.search.direction,
             costs=space.search.costs,
+            gate=str(space.gate or ""),
             metrics=space.metrics,
             search=() if self.is_beside else self._results.of(self.search.name),
             measured=self._measured(),

@@ -15,9 +15,9 @@ from nas.errors import NasError
 from nas.measuring.capacity import with_widths
 from nas.registry import Registry
 from nas.sampling import Sample, first_choice, fixing, sample
-from nas.study.deciding import counted, decide
+from nas.study.deciding import bare_job, counted, decide
 from nas.study.desk import Desk
-from nas.study.job import Job, split_seed_of
+from nas.study.job import Job
 from nas.study.kept import checkpoint_file, network_file
 from nas.study.materials import context_of
 from nas.study.slots import group_of
@@ -35,9 +35,7 @@ def place_of(desk: Desk, trial: Trial) -> dict[str, Any]:
 
 def job_of(desk: Desk, sampled: Sample, cost: Cost, seed: int, trial: Trial | None) -> Job:
     """Return what is to be trained for a trial; without one, nothing of it is kept."""
-    phase, configuration = desk.ledger.phase, sampled.configuration
-    split_seed = split_seed_of(phase, seed, desk.space.seed)
-    job = Job(configuration, cost, context_of(desk.space, configuration), desk.metric, seed, split_seed, desk.space.probes)
+    phase, job = desk.ledger.phase, bare_job(desk, sampled.configuration, cost, seed)
     job = replace(job, is_timed="latency" in desk.ledger.costs)
     if trial is None:
         return replace(job, probes=())

@@ -68,7 +68,8 @@ def _state(frozen: FrozenTrial, outcome: Outcome | None) -> State:
     if frozen.state == TrialState.RUNNING:
         return "running"
     end = frozen.user_attrs.get("end", "interrupted")
-    return "invalid" if end == "invalid" else "broken" if end == "broken" else "interrupted"
+    ends: dict[str, State] = {"invalid": "invalid", "gated": "gated", "broken": "broken"}
+    return ends.get(end, "interrupted")
 
 
 def is_orphaned(frozen: FrozenTrial) -> bool:

@@ -29,6 +29,7 @@ from nas.sampling import Sample
 from nas.study.crew import Task
 from nas.study.deciding import decide
 from nas.study.desk import Desk, open_desk
+from nas.study.gating import with_score
 from nas.study.job import run_in_processes, run_job
 from nas.study.kept import keep_best_alone
 from nas.study.ledger import Ledger
@@ -137,9 +138,8 @@ def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Regi
         return desk.ledger.report(trial, epoch, value)
 
     job = job_of(desk, sampled, cost, trial.user_attrs["seed"], trial)
-    if job.needs_processes(registry):
-        return run_in_processes(job, desk.plugins)
-    return run_job(job, registry, should_stop)
+    outcome = run_in_processes(job, desk.plugins) if job.needs_processes(registry) else run_job(job, registry, should_stop)
+    return with_score(outcome, desk.gate, trial) if desk.gate else outcome
 
 
 class _Heartbeat:

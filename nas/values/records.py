@@ -17,7 +17,7 @@ from nas.values.metrics import Direction, Metric, metric_of
 from nas.values.outcome import CostName, Outcome
 
 Phase = Literal["search", "tune", "measure", "ablate", "train"]
-State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupted", "broken", "invalid"]
+State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupted", "broken", "invalid", "gated"]
 
 MAX_ATTEMPTS = 3
 """A training that broke this often is lost for good."""
@@ -48,7 +48,7 @@ class TrainingRecord:
 
     `state` says `failed` for an algorithmic failure (an outcome), `broken` for infrastructure (killed, out of memory, a
     plugin that raised; `error` says what), `interrupted` for one that was stopped and queued again under another number,
-    `invalid` for one that broke a constraint and was never trained.
+    `invalid` for one that broke a constraint, `gated` for one that the search's gate refused: neither was trained.
     """
 
     number: int
@@ -198,6 +198,9 @@ class StudyRecord:
     """What each decision may be, by its path, in the order of the space file."""
     costs: tuple[CostName, ...] = ()
     """What the search minimises beside its objective: where there is any, what it finds is a front."""
+
+    gate: str = ""
+    """What samples had to pass before they were trained: `naswot.score, keep 0.5, warm_up 10`; '' where there is no gate."""
 
     @property
     def objectives(self) -> tuple[tuple[str, Direction], ...]:
