@@ -32,6 +32,7 @@ def search(
     engine: str = "local",
     new: bool = False,
     keep: bool = False,
+    baseline: bool = False,
     watch: Watcher | None = None,
 ) -> StudyResult:
     """Search a space and, where it has a `measure:` section, measure its factor; go on where an earlier run stopped.
@@ -46,6 +47,7 @@ def search(
         engine: where they run: `local`, on this machine, or `ray`, on a Ray cluster.
         new: start a study of its own even where one of the same space is there.
         keep: keep the network of every measured training too, not only the best of the search. It changes no result.
+        baseline: train as many trials drawn at random, too, for the report to draw beside the search; from then on they belong to it.
         watch: is told every event while the study runs.
 
     Raises:
@@ -56,7 +58,8 @@ def search(
     store.mkdir(parents=True, exist_ok=True)
     loaded = _with_mode(_loaded(space, plugins), mode)
     study = Study.open(loaded, storage or default_storage(store), plugins=plugins, new=new)
-    return _train(study, ("search", "measure"), store=store, workers=workers, engine=engine, keep=keep, watch=watch)
+    study = study.with_baseline() if baseline else study
+    return _train(study, ("search", "measure", "baseline"), store=store, workers=workers, engine=engine, keep=keep, watch=watch)
 
 
 def measure(

@@ -27,6 +27,7 @@ from nas.cli.progress import Detail, progress
 if TYPE_CHECKING:
     from nas.report.words import Unit
     from nas.values.effects import Effects
+    from nas.values.records import StudyRecord
 
 
 @click.command("search")
@@ -38,13 +39,14 @@ if TYPE_CHECKING:
 @mode_option
 @workers_options
 @click.option("--new", is_flag=True, help="Start a new study even where one of this space is there.")
+@click.option("--baseline", is_flag=True, help="Train as many trials drawn at random, too, to see what the search is worth.")
 @keep_option
 @detail_options
 @json_option
 def command(
     space: str, data: str | None, data_options: dict[str, str],
     store: Path | None, storage: str | None, plugins: tuple[str, ...], mode: str | None, workers: int | None, engine: str, new: bool,
-    keep: bool, detail: Detail, as_json: bool,
+    baseline: bool, keep: bool, detail: Detail, as_json: bool,
 ) -> None:  # fmt: skip
     """Search SPACE and, where it has a `measure:` section, measure its factor with balanced twins.
 
@@ -66,7 +68,7 @@ def command(
         loaded = load_space(space, plugins=plugins, data=data, data_options=data_options)
         result = workflow.search(
             loaded, store=store, storage=storage, plugins=plugins, mode=mode, workers=workers, engine=engine, new=new, keep=keep,
-            watch=watch,
+            baseline=baseline, watch=watch,
         )  # fmt: skip
     if as_json:
         print_json(summary(result))
@@ -94,6 +96,7 @@ def summary(result: object) -> dict[str, object]:
         **({"front": fronts_document(record)} if record.search else {}),
         **({"tuning": [asdict(winner) for winner in record.winners]} if record.planned_tuning else {}),
         **({"gate": record.gate, "gated": sum(t.state == "gated" for t in record.search)} if record.gate else {}),
+        **({"baseline": baseline_summary(record)} if record.planned_baseline else {}),
         "effects": result.effects.to_dict() if result.effects else None,
         "lost": [{"replicate": cell.replicate, "level": cell.level, "by": dict(cell.by)} for cell in record.lost],
         "replacements": record.replacements,
@@ -107,6 +110,19 @@ def summary(result: object) -> dict[str, object]:
             for t in record.measured if t.cell and t.state in ("complete", "failed")
         ],
     }  # fmt: skip
+
+
+def baseline_summary(record: StudyRecord) -> dict[str, object]:
+    """Return what came of the random trials beside a search as plain data."""
+    from nas.report.against_random import TOLD, best_so_far, told
+
+    steps = best_so_far(record, record.baseline)
+    return {
+        "told_trials": sum(t.state in TOLD for t in record.baseline),
+        "best": steps[-1][1] if steps else None,
+        "best_so_far": [{"trainings": count, "score": score} for count, score in steps],
+        "sentence": told(record),
+    }
 
 
 def show_contrasts(effects: Effects, unit: Unit, console: Console) -> None:
@@ -127,6 +143,7 @@ def show_contrasts(effects: Effects, unit: Unit, console: Console) -> None:
 def show_result(result: object, console: Console) -> None:
     """Print the tables, the verdict and where to look next."""
     from nas.concluding import StudyResult
+    from nas.report import against_random
     from nas.report.ablation import remarks, text_table
     from nas.report.gate_text import gate_sentences
     from nas.report.text import best_table, effects_table, verdict_text
@@ -138,6 +155,8 @@ def show_result(result: object, console: Console) -> None:
         console.print(best_table(result.record))
         for line in gate_sentences(result.record):
             console.print(line, highlight=False)
+        if beside := against_random.told(result.record):
+            console.print(beside, markup=False, highlight=False)
     elif failed := [t.outcome.failure for t in result.record.search if t.outcome and t.outcome.failure]:
         console.print(f"No trial of the search learned anything; the last one: {failed[-1]}", highlight=False)
     if result.effects and result.record.changes:

@@ -61,6 +61,8 @@ class Tally:
             counts.append(Count.of("tune", record.tuning, record.planned_tuning))
         if record.plan:
             counts.append(Count.of(study.design.phase if study.design else "measure", record.measured, record.planned_measured))
+        if record.planned_baseline and "baseline" in study.driven:
+            counts.append(Count.of("random", record.baseline, record.planned_baseline))
         self.counts = tuple(counts)
         self._running.append(sum(count.running for count in counts))
         return self.counts

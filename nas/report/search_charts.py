@@ -8,6 +8,8 @@ from statistics import quantiles
 
 from markupsafe import Markup
 
+from nas.report import against_random
+from nas.report.against_random import best_so_far
 from nas.report.reading import LevelCount, curve_name, curve_of, score_of, sign_of, thin
 from nas.report.scene import jitter
 from nas.report.svg import Axis, Plot, Point, count_axis, nice_axis
@@ -31,13 +33,18 @@ def history(record: StudyRecord, names: Mapping[str, str]) -> Figure | None:
     records = _new_bests(record)
     lost = [t for t in record.search if t.state in ("failed", "broken")]
     shown = thin([*told, *thin(lost, MOST_MARKS // 5)], MOST_MARKS, keep=[*records, *record.best(50)])
-    y = score_axis([(score_of(t) or 0.0) * unit.scale for t in _ranged(told)], unit, record)
+    random = best_so_far(record, record.baseline)
+    keep = [score * unit.scale for _, score in random]
+    y = score_axis([(score_of(t) or 0.0) * unit.scale for t in _ranged(told)], unit, record, keep=keep[-1:])
     numbers, new_bests = [t.number for t in record.search], {t.number for t in records}
     title = f"{record.objective}{', ' + unit.mark if unit.mark else ''}"
     x = count_axis(min(numbers) - 0.5, max(numbers) + 0.5)
     plot = Plot(x, y, height=300, x_title="trial", y_title=title)
     so_far = [(float(t.number), (score_of(t) or 0.0) * unit.scale) for t in records]
     plot.steps([*so_far, (max(numbers), so_far[-1][1])] if so_far else [], "best")
+    if random:
+        steps = [(float(count - 1), score * unit.scale) for count, score in random]
+        plot.steps([*steps, (max(numbers), steps[-1][1])], "strong c5")
     floor = y.low if record.direction == "maximize" else y.high
     for training in shown:
         score = score_of(training) if training.state in ("complete", "pruned") else None
@@ -169,7 +176,8 @@ def _history_keys(record: StudyRecord) -> tuple[Key, ...]:
     present = {t.state for t in record.search}
     said = {"complete": "complete", "pruned": "pruned, at its last score", "failed": "failed", "broken": "broken (infrastructure)"}
     marks = [Key(*_LOOK[state], text) for state, text in said.items() if state in present]
-    return (Key("best", "line", "best so far"), *marks)
+    random = [Key("strong c5", "line", "best so far of random trials")] * bool(record.baseline)
+    return (Key("best", "line", "best so far"), *random, *marks)
 
 
 def _history_caption(record: StudyRecord, shown: Sequence[TrainingRecord], records: Sequence[TrainingRecord], unit: Unit) -> str:
@@ -179,8 +187,9 @@ def _history_caption(record: StudyRecord, shown: Sequence[TrainingRecord], recor
         return f"No trial was completed yet.{some}"
     first, last = records[0], records[-1]
     climb = f"from {unit.level(score_of(first))} to {unit.level(score_of(last))}{unit.mark}"
+    beside = f"{told} " if (told := against_random.told(record)) else ""
     return (
         f"The best completed score went {climb}; trial {last.number} set it, after {plural(len(records) - 1, 'improvement')}. "
-        f"{_edge_words(record)}The best of many one-seed trials looks better than it is: "
+        f"{_edge_words(record)}{beside}The best of many one-seed trials looks better than it is: "
         f"a retest with fresh seeds takes part of it back.{some}"
     )

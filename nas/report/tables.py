@@ -140,6 +140,8 @@ def accounts(record: StudyRecord) -> Table:
     planned["tune"], found["tune"] = record.planned_tuning, states(record.tuning)
     phases = (*(("search",) if record.has_search else ()), *((design,) if record.plan or record.measured else ()))
     phases = (*phases[:-1], "tune", phases[-1]) if record.planned_tuning else phases
+    planned["baseline"], found["baseline"] = record.planned_baseline, states(record.baseline)
+    phases = (*phases, "baseline") if record.planned_baseline else phases
     shown = [s for s in STATES if s in ("complete", "failed") or any(s in counts for counts in found.values())]
     rows = []
     for phase in phases:

@@ -49,7 +49,7 @@ def timeline(record: StudyRecord, names: Mapping[str, str]) -> Figure | None:
     for span in spans:
         low, high = span.start / scale, span.end / scale
         plot.span(low, high, workers.index(span.worker), span.look, tip=_tip(span, names), thick=16)
-    keys = [("search", "c1"), ("measured", "c3"), ("pruned", "c0"), ("failed or broken", "c2")]
+    keys = [("search", "c1"), ("random", "c5"), ("measured", "c3"), ("pruned", "c0"), ("failed or broken", "c2")]
     used = {span.look for span in spans}
     legend = tuple(Key(style, "area", name) for name, style in keys if style in used)
     return Figure((Panel("", plot.render("Timeline of the workers")),), legend, _caption(done, trained, total, len(workers), idle))
@@ -111,7 +111,7 @@ def _look(training: TrainingRecord) -> str:
         return "c2"
     if training.state in ("pruned", "interrupted"):
         return "c0"
-    return "c1" if training.phase == "search" else "c3"
+    return {"search": "c1", "baseline": "c5"}.get(training.phase, "c3")
 
 
 def _tip(span: Span, names: Mapping[str, str]) -> str:

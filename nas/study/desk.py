@@ -18,6 +18,7 @@ from nas.study.ledger import Ledger
 from nas.study.materials import study_key
 from nas.study.samplers import make_pruner, make_sampler
 from nas.study.tuning import sampler_seed
+from nas.values.records import SEARCHING
 from nas.values.seeds import derive
 
 
@@ -63,7 +64,7 @@ class Desk:
     @property
     def is_measuring(self) -> bool:
         """Whether the trainings are a design's: nothing is pruned, and the test split is scored once."""
-        return self.ledger.phase not in ("search", "tune")
+        return self.ledger.phase not in SEARCHING
 
 
 def open_desk(storage: optuna.storages.BaseStorage, name: str, registry: Registry, plugins: Sequence[str], deadline: float | None) -> Desk:
@@ -83,6 +84,8 @@ def open_desk(storage: optuna.storages.BaseStorage, name: str, registry: Registr
         shared = derive(space.seed, "sampler")
         tuning.sampler_of = lambda waiting: make_sampler(space.search, sampler_seed(space, waiting, tuning), shared_seed=shared)
         return Desk(tuning, space, tuple(plugins), None)
+    if bare.phase == "baseline":
+        return Desk(Ledger(storage, name, pruner=make_pruner(space)), space, tuple(plugins), None)
     if bare.phase != "search":
         return Desk(bare, space, tuple(plugins), None, epochs=about.get("design", {}).get("epochs"))
     seed = derive(space.seed, "sampler", os.getpid(), time.time())

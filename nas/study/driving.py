@@ -19,10 +19,11 @@ from nas.study.run import Run
 from nas.study.study import Study
 from nas.study.trials import is_running
 from nas.study.tuning import told_winner
+from nas.values.records import SEARCHING
 
 
 def drive(
-    study: Study, *, phases: Sequence[str] = ("search", "measure", "ablate", "train"), workers: int | None = None,
+    study: Study, *, phases: Sequence[str] = ("search", "measure", "ablate", "train", "baseline"), workers: int | None = None,
     networks: Path | None = None, crew: Crew | None = None, engine: Engine | None = None,
 ) -> Iterator[Mapping[str, Any]]:  # fmt: skip
     """Train all that a study owes, yielding the workers' events (and `{"event": "tick"}` now and then) as they come.
@@ -54,10 +55,16 @@ def drive(
 
 
 def _stages(study: Study, ledgers: Sequence[Ledger]) -> list[Sequence[Ledger]]:
-    """Return the queues in the stages that they are worked on in: what is measured is known only once the arms are tuned."""
-    if not study.tuning:
-        return [ledgers]
-    return [[x for x in ledgers if x.phase in ("search", "tune")], [x for x in ledgers if x.phase == "measure"]]
+    """Return the queues in the stages that they are worked on in: what is measured is known only once the arms are tuned.
+
+    A baseline comes last, when it is known how many trials the search had.
+    """
+    baseline = [x for x in ledgers if x.phase == "baseline"]
+    others = [x for x in ledgers if x.phase != "baseline"]
+    stages = [others]
+    if study.tuning:
+        stages = [[x for x in others if x.phase in SEARCHING], [x for x in others if x.phase == "measure"]]
+    return [*stages, *[baseline] * bool(baseline)]
 
 
 def _take_charge(study: Study) -> None:

@@ -31,6 +31,7 @@ from nas.training.data import Split
 from nas.training.fit import train
 from nas.values.architecture import Configuration, PluginNode
 from nas.values.outcome import LATENCY, Cost, Outcome, is_of_a_probe
+from nas.values.records import SEARCHING
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def split_seed_of(phase: str, seed: int, space_seed: int) -> int:
 
     A network that is trained anew keeps the split of its search: that never saw its test part.
     """
-    return space_seed if phase in ("search", "tune", "train") else seed
+    return space_seed if phase in SEARCHING or phase == "train" else seed
 
 
 def run_job(job: Job, registry: Registry, should_stop: ShouldStop = lambda _epoch, _value: False) -> Outcome:

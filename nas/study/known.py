@@ -8,6 +8,9 @@ from typing import Any
 from nas.errors import UserError, nearest
 from nas.study.storage import open_storage
 
+KEPT = ("key", "hash", "name", "space_text", "space_file", "identity", "plugins", "data")
+"""What the ledger keeps of a space."""
+
 
 def studies_in(storage_url: str) -> list[dict[str, Any]]:
     """Return what the ledger says of each study in it, oldest first: title, attributes, counts of trials by phase.

@@ -23,7 +23,7 @@ from nas.tracking.networks import tags_of
 from nas.tracking.runs import identity
 from nas.values.architecture import Configuration
 from nas.values.outcome import LATENCY, Outcome, is_of_a_probe
-from nas.values.records import GroupMember, TrainingRecord
+from nas.values.records import SEARCHING, GroupMember, TrainingRecord
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def rerun(study: Study, record: TrainingRecord, *, on_epoch: Callable[[int], Non
     space, configuration = study.space, record.configuration
     context = context_of(space, configuration)
     ledger = next((ledger for ledger in study.ledgers if ledger.phase == record.phase and "metric" in ledger.about), None)
-    metric = str(ledger.about["metric"]) if ledger and record.phase not in ("search", "tune") else space.search.objective
+    metric = str(ledger.about["metric"]) if ledger and record.phase not in SEARCHING else space.search.objective
     split_seed = split_seed_of(record.phase, record.seed, space.seed)
     cost = cost_of(configuration.architecture, space.registry, context)
     job = Job(configuration, cost, context, metric, record.seed, split_seed)

@@ -14,7 +14,7 @@ from nas.study.ledger import Ledger
 from nas.study.processes import LOST, End
 from nas.study.slots import Slot
 from nas.values.architecture import write
-from nas.values.records import MAX_ATTEMPTS, Cell, TrainingRecord
+from nas.values.records import MAX_ATTEMPTS, SEARCHING, Cell, TrainingRecord
 
 MAX_BROKEN_IN_A_ROW = 3
 HEAL_EVERY_S = 2.0
@@ -30,6 +30,9 @@ class RunnableStudy(Protocol):
 
     def search_slots(self, *, ahead: int) -> list[Slot]:
         """Return the search's slots, `ahead` of those told where only a time is given."""
+
+    def baseline_slots(self) -> list[Slot]:
+        """Return the slots of the search's baseline."""
 
     def measure_slots(self) -> list[Slot]:
         """Return the measured design's slots."""
@@ -52,7 +55,7 @@ class Run:
         self.broken_in_a_row: list[str] = []
         self.last_error = ""
         self.lost: tuple[Cell, ...] = ()
-        self.measure_slots = study.measure_slots() if any(x.phase not in ("search", "tune") for x in ledgers) else []
+        self.measure_slots = study.measure_slots() if any(x.phase not in SEARCHING for x in ledgers) else []
         self.searched_before, self.started = study.search.about.get("searched_s", 0.0), time.time()
 
     def events(self) -> Iterator[Mapping[str, Any]]:
@@ -91,7 +94,7 @@ class Run:
         for ledger in self.ledgers:
             ledger.heal()
             searching = ledger.phase == "search"
-            if not searching and ledger.phase != "tune" and (lost := ledger.lost()) != self.lost:
+            if ledger.phase not in SEARCHING and (lost := ledger.lost()) != self.lost:
                 self.lost = lost
                 refuse_hopeless(lost, ledger)
                 self.measure_slots = self.study.measure_slots()
@@ -108,6 +111,8 @@ class Run:
     def _queue(self, ledger: Ledger) -> None:
         if ledger.phase == "search":
             ledger.ensure(self.study.search_slots(ahead=2 * self.crew.size), workers=self.crew.size)
+        elif ledger.phase == "baseline":
+            ledger.ensure(self.study.baseline_slots(), workers=self.crew.size)
         else:
             ledger.ensure(self.measure_slots)
 

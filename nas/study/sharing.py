@@ -23,7 +23,7 @@ from nas.study.study import Study
 from nas.study.trials import TOLD
 from nas.values.architecture import Configuration, PluginNode, Value, key_of, write
 from nas.values.outcome import Outcome
-from nas.values.records import GroupMember
+from nas.values.records import SEARCHING, GroupMember
 
 SHARED = "shared"
 """What the `worker` of a training begins with that was taken over; the study and the number it comes from follow."""
@@ -46,8 +46,8 @@ class Library:
             if "/" not in name:
                 continue
             ledger = Ledger(self.storage, name)
-            if ledger.phase in ("tune", "train"):
-                continue  # split by the search's seed; the first perhaps pruned
+            if ledger.phase in SEARCHING or ledger.phase == "train":
+                continue  # split by the search's seed; the former perhaps pruned
             identity = ledger.about.get("identity", {})
             for trial in ledger.study.get_trials(deepcopy=False, states=TOLD):
                 if (name, trial.number) in self._read or "outcome" not in trial.user_attrs:

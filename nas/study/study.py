@@ -17,9 +17,10 @@ from nas.measuring.retraining import Retraining
 from nas.plugin import NetworkContext
 from nas.registry import discover
 from nas.space import MeasureOptions, Space, parse_space
+from nas.study.baseline import Baseline, ask_for_baseline
 from nas.study.gating import check_probes
 from nas.study.grouping import grouping_in
-from nas.study.known import changes, find_study, studies_in
+from nas.study.known import KEPT, changes, find_study, studies_in
 from nas.study.ledger import Ledger
 from nas.study.materials import context_of, describe_data, identity_of, refuse_without_data, study_key
 from nas.study.results import Results
@@ -31,9 +32,6 @@ from nas.values.architecture import Configuration
 from nas.values.outcome import Cost
 from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord, Winner, owed_replicates
 from nas.values.seeds import derive
-
-KEPT = ("key", "hash", "name", "space_text", "space_file", "identity", "plugins", "data")
-"""What the ledger keeps of a space."""
 
 
 @dataclass
@@ -52,6 +50,8 @@ class Study:
     """Where this study is new: how it differs from the last one of its name."""
     tuning: Tuning | None = None
     """The searches behind a tuned effect."""
+    baseline: Baseline | None = None
+    """The random search beside the search, where it was asked for."""
     driven: tuple[str, ...] = ()
     """The phases that the run in progress works on: `nas measure` leaves the search as it is."""
     _results: Results = field(default_factory=Results)
@@ -104,7 +104,7 @@ class Study:
             if isinstance(design, Twins):
                 tuning = Tuning.open(self.storage, measured.name, self.space, design.options, about)
         study = Study(self.space, self.key, self.storage, self.storage_url, self.search, measured, design, self.plugins, self.changes)
-        study.tuning = tuning
+        study.tuning, study.baseline = tuning, Baseline.of(self.search, self.storage, self.space, study.fits)
         study.crown()
         study.refresh()
         return study
@@ -137,6 +137,11 @@ class Study:
             return study.measuring(Retraining.from_dict(design))
         return study.measuring(Ablation.from_dict(design)) if "base" in design else study.aimed(options_from(design))
 
+    def with_baseline(self) -> Study:
+        """Return the study with a random search beside its own. Raises UserError where there is nothing to compare."""
+        ask_for_baseline(self.search, self.space)
+        return self.measuring(self.design)
+
     def aimed(self, options: MeasureOptions) -> Study:
         """Return the study with the measurement of `options`, which its space file may not ask for."""
         return self.measuring(Twins.of(self.space, options, fits=self.fits, cost=self.cost))
@@ -159,7 +164,8 @@ class Study:
     def ledgers(self) -> tuple[Ledger, ...]:
         """The queues in the order in which they are worked on."""
         tuned = [search.ledger for search in self.tuning.searches] if self.tuning else []
-        return tuple(ledger for ledger in (None if self.is_beside else self.search, *tuned, self.measured) if ledger)
+        own = (self.search, self.baseline.ledger if self.baseline else None)
+        return tuple(ledger for ledger in (*(() if self.is_beside else own), *tuned, self.measured) if ledger)
 
     def refresh(self) -> None:
         """Read every trial of the ledger anew."""
@@ -199,6 +205,8 @@ class Study:
             changes=ablation.changes if ablation else (),
             left_out=ablation.left_out if ablation else (),
             tuning=self.tuning.numbered(self._results.of) if self.tuning else (),
+            baseline=self._results.of(self.baseline.ledger.name) if self.baseline and not self.is_beside else (),
+            planned_baseline=self.baseline.size(self._results.of(self.search.name)) if self.baseline and not self.is_beside else 0,
             winners=self.design.winners if isinstance(self.design, Twins) else (),
             domains={path: decision.domain for path, decision in space.decisions.items()},
         )
@@ -267,6 +275,10 @@ class Study:
         fixed = dict(enumerate(self.search.starts)) if count > len(self._slots) else {}
         self._slots += [Slot(f"t{i}", derive(self.space.seed, "trial", i), fixed.get(i, {})) for i in range(len(self._slots), count)]
         return self._slots[:count]
+
+    def baseline_slots(self) -> list[Slot]:
+        """Return the slots of the search's baseline. Raises UserError where constraints refuse every draw."""
+        return self.baseline.slots(self.record().planned_baseline) if self.baseline else []
 
     def measure_slots(self) -> list[Slot]:
         """Return the measured design's slots. Raises UserError where constraints refuse every draw."""

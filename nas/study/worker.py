@@ -60,7 +60,7 @@ def _work_on(task: Task, storage: optuna.storages.BaseStorage, registry: Registr
     for desk in [desk for desk in desks if desk.ledger.phase == "search"]:
         _work_through(desk, registry, emit)
     _work_around([desk for desk in desks if desk.ledger.phase == "tune"], registry, emit)
-    for desk in [desk for desk in desks if desk.is_measuring]:
+    for desk in [desk for desk in desks if desk.is_measuring or desk.ledger.phase == "baseline"]:
         _work_through(desk, registry, emit)
 
 

@@ -22,7 +22,7 @@ def run_name(training: TrainingRecord, record: StudyRecord) -> str:
         head = f"{'tuning' if training.phase == 'tune' else 'replicate'} {training.cell.replicate}"
         parts = [say(factor, training.cell.level), *(say(path, value) for path, value in training.cell.by)]
     else:
-        head = f"trial {training.number}"
+        head = f"{'random ' * (training.phase == 'baseline')}trial {training.number}"
         parts = _architecture_parts(training.decisions)
     shown = parts[:_MOST_PARTS] + (["…"] if len(parts) > _MOST_PARTS else [])
     return cut(" · ".join([head, *shown]), _MOST_CHARACTERS)

@@ -16,8 +16,11 @@ from nas.values.effects import EFFECT
 from nas.values.metrics import Direction, Metric, metric_of
 from nas.values.outcome import CostName, Outcome
 
-Phase = Literal["search", "tune", "measure", "ablate", "train"]
+Phase = Literal["search", "baseline", "tune", "measure", "ablate", "train"]
 State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupted", "broken", "invalid", "gated"]
+
+SEARCHING: frozenset[Phase] = frozenset({"search", "baseline", "tune"})
+"""The phases that look for an architecture: judged on the validation part of the space's own split, pruned where poor."""
 
 MAX_ATTEMPTS = 3
 """A training that broke this often is lost for good."""
@@ -194,6 +197,9 @@ class StudyRecord:
     importances: tuple[Importance, ...] = ()
     """What the search suggests, where it was asked for: the trials used may be fewer than there are."""
     importance_trials: int = 0
+    baseline: tuple[TrainingRecord, ...] = ()
+    """The trials of a random search with the same budget, where it was asked for."""
+    planned_baseline: int = 0
     domains: Mapping[str, Domain] = field(default_factory=dict)
     """What each decision may be, by its path, in the order of the space file."""
     costs: tuple[CostName, ...] = ()
@@ -270,8 +276,8 @@ class StudyRecord:
 
     @property
     def trainings(self) -> tuple[TrainingRecord, ...]:
-        """Every training of the study: search, tuning, measurement."""
-        return (*self.search, *self.tuning, *self.measured)
+        """Every training of the study: search and its baseline, tuning, measurement."""
+        return (*self.search, *self.baseline, *self.tuning, *self.measured)
 
     @property
     def planned_tuning(self) -> int:
