@@ -52,6 +52,8 @@ from nas.values.outcome import Cost
 
 SIZES = (10, 1_000, 10_000)
 SAMPLERS = ("tpe", "gp", "cmaes", "nsga2", "evolution", "qmc", "grid", "random")
+MOST = {"gp": 1_000}
+"""Samplers that are not asked at every size: a Gaussian process takes the cube of the trials' number."""
 WARM = 2
 AHEAD = 100_000
 
@@ -144,17 +146,21 @@ def bookkeeping(registry: Registry, folder: Path, rounds: int) -> dict[int, dict
 
 def suggesting(registry: Registry, folder: Path, rounds: int) -> dict[str, dict[int, float]]:
     """Return the median seconds that each sampler takes for all decisions of one trial, at each size, less those of `random`."""
-    raw: dict[str, dict[int, float]] = {}
-    for sampler in reversed(SAMPLERS):
-        space = parse_space(space_text(trials=1, sampler=sampler, listed=sampler == "grid"), "benchmark.yaml", registry)
+    raw: dict[str, dict[int, float]] = {name: {} for name in SAMPLERS}
+    for listed in (False, True):
+        space = parse_space(space_text(trials=1, listed=listed), "benchmark.yaml", registry)
         trials = finished_trials(space, max(SIZES))
         for size in SIZES:
-            path = folder / sampler / str(size)
+            path = folder / f"{listed}{size}"
             path.mkdir(parents=True)
             study = Study.open(space, f"sqlite:///{path / 'optuna.db'}")
             fill(study.search, trials[: size - 1])
-            ledger = Ledger(open_storage(study.storage_url), study.search.name, sampler=make_sampler(space.search, 1))
-            raw.setdefault(sampler, {})[size] = statistics.median(_asked(ledger, study, rounds if size < 10_000 else min(rounds, 5)))
+            for name in SAMPLERS:
+                if (name == "grid") == listed and size <= MOST.get(name, size):
+                    options = dataclasses.replace(space.search, sampler=name)
+                    ledger = Ledger(open_storage(study.storage_url), study.search.name, sampler=make_sampler(options, 1))
+                    raw[name][size] = statistics.median(_asked(ledger, study, rounds))
+                    print(f"{name} at {size:,}: {1000 * raw[name][size]:.0f} ms with the claim", flush=True)
     return {name: {size: max(seconds - raw["random"][size], 0.0) for size, seconds in raw[name].items()} for name in SAMPLERS[:-1]}
 
 
@@ -174,13 +180,15 @@ def _asked(ledger: Ledger, study: Study, rounds: int) -> Iterator[float]:
 def table(parts: dict[int, dict[str, float]], samplers: dict[str, dict[int, float]]) -> Iterator[str]:
     """Yield the table: milliseconds a trial at each size, and how many times those at the smallest."""
     yield f"{'ms a trial':18}" + "".join(f"{f'trial {size:,}':>14}" for size in SIZES) + "     times trial 10"
-    for title, rows in (("", {name: {s: parts[s][name] for s in SIZES} for name in parts[SIZES[0]]}), ("sampler ", samplers)):
-        for name, row in rows.items():
-            yield (
-                f"{title + name:18}"
-                + "".join(f"{1000 * row[s]:14.1f}" for s in SIZES)
-                + (f"{row[SIZES[-1]] / row[SIZES[0]]:19.2f}" if row[SIZES[0]] > 1e-4 else f"{'-':>19}")
-            )
+    for name in parts[SIZES[0]]:
+        row = {size: parts[size][name] for size in SIZES}
+        yield f"{name:18}" + _cells(row) + f"{row[SIZES[-1]] / row[SIZES[0]]:19.2f}"
+    for name, row in samplers.items():
+        yield f"{'sampler ' + name:18}" + _cells(row)
+
+
+def _cells(row: Mapping[int, float]) -> str:
+    return "".join(f"{1000 * row[size]:14.1f}" if size in row else f"{'-':>14}" for size in SIZES)
 
 
 def main() -> None:
@@ -193,7 +201,7 @@ def main() -> None:
     registry = discover()
     with tempfile.TemporaryDirectory() as name:
         parts = bookkeeping(registry, Path(name) / "trials", arguments.rounds)
-        samplers = {} if arguments.no_samplers else suggesting(registry, Path(name) / "samplers", arguments.rounds)
+        samplers = {} if arguments.no_samplers else suggesting(registry, Path(name) / "samplers", 5)
     print("\n".join(table(parts, samplers)))
     ratio = parts[SIZES[-1]]["all"] / parts[SIZES[0]]["all"]
     write(arguments.out, {"rounds": arguments.rounds, "epochs": EPOCHS, "seconds": parts, "sampler_seconds": samplers,

@@ -1,9 +1,9 @@
 """How much memory a worker takes at its peak, against a bare process that trains the same networks with torch and Lightning.
 
 Both train ResNets of 8 and 20 layers for an epoch, one after another in one process of one thread: on digits (8x8), and on
-pictures of CIFAR's shape, 3x32x32 with 10 classes, of which there are 10,000 (drawn at random). The worker is the framework's own, started
-as it starts them, with its ledger and every plugin. The bare process has a module of Lightning and the tensors, nothing else.
-The peak is the kernel's, VmHWM of the process.
+pictures of CIFAR's shape, 3x32x32 with 10 classes, of which there are 10,000 (drawn at random). The worker is the framework's own, with its
+ledger, every plugin, and the settings of the memory that it is started with. The bare process has a module of Lightning and the
+tensors, nothing else. The peak is the kernel's, VmHWM of the process.
 
 Run:  python benchmarks/memory.py --out benchmarks/results/memory.json
 """
@@ -46,6 +46,7 @@ def worker_mb(data: str, folder: Path) -> dict[str, float]:
     """Let a worker train the list; return its peak."""
     from nas.registry import discover
     from nas.space import load_space
+    from nas.study.early import KEEP_MEMORY
     from nas.study.storage import default_storage
     from nas.study.study import Study
 
@@ -53,14 +54,14 @@ def worker_mb(data: str, folder: Path) -> dict[str, float]:
     file.write_text(SPACE.replace("DATA", data).replace("DEPTHS", f"{{choices: {list(DEPTHS)}}}"))
     study = Study.open(load_space(file, discover()), default_storage(folder))
     study.search.ensure(study.search_slots(ahead=0))
-    told = _asked("--work", study.storage_url, study.search.name)
+    told = _asked("--work", study.storage_url, study.search.name, **KEEP_MEMORY)
     scores = [t.outcome.num_epochs for t in study.search.records() if t.outcome]
     assert scores == [EPOCHS] * len(DEPTHS), f"{len(scores)} trainings, not {len(DEPTHS)}"
     return told
 
 
-def _asked(*arguments: str) -> dict[str, float]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+def _asked(*arguments: str, **environment: str) -> dict[str, float]:
+    environment = {**os.environ, **environment, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     command = [sys.executable, str(Path(__file__).resolve()), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
