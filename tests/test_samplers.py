@@ -1,6 +1,7 @@
 """Every sampler and pruner that a space file can name, on a real ledger, without training."""
 
 import random
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from nas.errors import SpaceError
 from nas.registry import Registry
 from nas.sampling import sample
-from nas.space import Space, parse_space
+from nas.space import SearchOptions, Space, parse_space
 from nas.study.deciding import bare_job, decide
 from nas.study.desk import open_desk
 from nas.study.evolution import RegularizedEvolution
@@ -146,3 +147,21 @@ def test_an_architecture_that_comes_again_is_trained_from_another_seed(registry:
     assert len({job.configuration.key for job in jobs}) == 2
     assert len({job.seed for job in jobs}) == 5
     assert len({job.split_seed for job in jobs}) == 1
+
+
+def test_tpe_proposes_what_optunas_own_would() -> None:
+    ours = make_sampler(SearchOptions(sampler="tpe"), 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        theirs = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=3)
+
+    def searched(sampler: optuna.samplers.BaseSampler) -> list[dict[str, object]]:
+        study = optuna.create_study(sampler=sampler)
+        for _ in range(30):
+            trial = study.ask()
+            kind, width = trial.suggest_categorical("kind", ["a", "b"]), trial.suggest_int("width", 1, 9)
+            rate = trial.suggest_float("rate", 0.01, 1, log=True) if kind == "a" else 0.3
+            study.tell(trial, abs(rate - 0.1) + width / 9)
+        return [trial.params for trial in study.trials]
+
+    assert searched(ours) == searched(theirs)

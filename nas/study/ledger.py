@@ -7,6 +7,7 @@ has slots, however often it was interrupted.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import socket
@@ -52,6 +53,7 @@ class Ledger:
         signs = tuple(1.0 if direction == optuna.study.StudyDirection.MAXIMIZE else -1.0 for direction in self.study.directions)
         self._finished, self._memory = Finished(signs), cast(Memory, storage)
         self._has_more: bool | None = None
+        self._told_before = 0
 
     @classmethod
     def create(
@@ -103,7 +105,7 @@ class Ledger:
 
     # --- the queue ---------------------------------------------------------------------------------------------------
 
-    def ensure(self, slots: Iterable[Slot], *, workers: int | None = None) -> int:
+    def ensure(self, slots: Sequence[Slot], *, workers: int | None = None) -> int:
         """Queue every slot that has no open and no told trial, with the decisions of its last attempt; return how many.
 
         For so many `workers`, or those at work where they are more, only as much as they soon need: each waiting trial is read again
@@ -114,7 +116,10 @@ class Ledger:
         waiting = sum(t.state == TrialState.WAITING for t in still_open)
         most = max(LEAST_WAITING, 2 * max(workers, len(still_open) - waiting)) if workers else math.inf
         queued, more = 0, False
-        for slot in slots:
+        # A search's slots are never others: those before the first that is owed are not walked through again.
+        while workers and self._told_before < len(slots) and slots[self._told_before].name in finished.told_slots:
+            self._told_before += 1
+        for slot in itertools.islice(slots, self._told_before, None):
             if slot.name in finished.told_slots or slot.name in taken or self._given_up(slot.name):
                 continue
             if waiting + queued >= most:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
 
 import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
+from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace, _SearchSpaceGroup
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.recipe import Recipe
@@ -28,9 +30,28 @@ class _Grid(optuna.samplers.BruteForceSampler):
         """Do nothing: Optuna would stop a loop of its own here, and there is none. The number of trials ends the search."""
 
 
+class _Groups(_GroupDecomposedSearchSpace):
+    """The groups of decisions that TPE models jointly, as Optuna finds them, but each trial is looked at once, not at every proposal."""
+
+    def __init__(self, include_pruned: bool) -> None:
+        super().__init__(include_pruned)
+        self._seen: set[int] = set()
+
+    def calculate(self, study: optuna.Study, use_cache: bool = False) -> _SearchSpaceGroup:
+        """Return the groups. A trial that was added once changes nothing when it is added again."""
+        states = (TrialState.COMPLETE, TrialState.PRUNED) if self._include_pruned else (TrialState.COMPLETE,)
+        for trial in study._get_trials(deepcopy=False, states=states, use_cache=use_cache):
+            if trial.number not in self._seen:
+                self._seen.add(trial.number)
+                self._search_space.add_distributions(trial.distributions)
+        return copy.deepcopy(self._search_space)
+
+
 def _tpe(seed: int) -> BaseSampler:
     # Without `group`, TPE models jointly only what every trial has, and so no conditional decision.
-    return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+    sampler = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+    sampler._group_decomposed_search_space = _Groups(include_pruned=True)
+    return sampler
 
 
 def _cmaes(seed: int) -> BaseSampler:

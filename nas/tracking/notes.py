@@ -20,7 +20,8 @@ _ENDS = {"pruned": "pruned", "did not train": "failed", "broken": "broken"}
 
 def study_tags(record: StudyRecord, effects: Effects | None, artifacts: Sequence[str], note: str) -> dict[str, str]:
     """Return the tags of the study's run that change while it runs, its description among them."""
-    tags = {"nas.progress": progress(record), "nas.trials_planned": str(record.planned_search)}
+    so_far = progress(record)
+    tags = {"nas.progress": so_far, "nas.trials_planned": str(record.planned_search)}
     if record.plan:
         tags["nas.replicates_planned"] = str(record.plan.replicates)
         tags["nas.plan"] = plan_text(record.plan)
@@ -34,17 +35,17 @@ def study_tags(record: StudyRecord, effects: Effects | None, artifacts: Sequence
         tags |= {
             f"nas.look.{look.replicates}": f"{'decided' if look.decided else 'undecided'} at alpha {look.alpha}" for look in effects.looks
         }
-    tags[NOTE] = study_note(record, effects, artifacts, note)
+    tags[NOTE] = study_note(record, effects, artifacts, note, so_far)
     return {key: cut(value, MAX_TAG_LENGTH) for key, value in tags.items()}
 
 
-def study_note(record: StudyRecord, effects: Effects | None, artifacts: Sequence[str], note: str) -> str:
+def study_note(record: StudyRecord, effects: Effects | None, artifacts: Sequence[str], note: str, so_far: str) -> str:
     """Return the description: the verdict, then the table, the progress, the best trials and where the report is."""
     parts = [f"**{effects.sentence}**" if effects and effects.sentence else ""]
     parts += [_table(effects, in_points=record.judged_by.is_share), *(f"- {line}" for line in effects.notes)] if effects else []
     for contrast in effects.contrasts if effects else ():
         parts += [f"**{contrast.effects.estimand}**: {contrast.effects.sentence}", *(f"- {line}" for line in contrast.effects.notes)]
-    parts += [progress(record), _best(record)]
+    parts += [so_far, _best(record)]
     if artifacts:
         parts.append("See " + ", ".join(f"`{name}`" for name in artifacts) + " among this run's artifacts.")
     return cut("\n\n".join(part for part in (*parts, note) if part), MAX_TAG_LENGTH)

@@ -6,7 +6,9 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from heapq import nsmallest
+from operator import itemgetter
 from typing import Any, Literal
 
 from nas.values.architecture import Configuration
@@ -22,6 +24,8 @@ State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupt
 SEARCHING: frozenset[Phase] = frozenset({"search", "baseline", "tune"})
 """The phases that look for an architecture: judged on the validation part of the space's own split, pruned where poor."""
 
+MOST_RANKED = 5
+"""So many of a search's best trials are looked for at once, since several readers of a record ask."""
 MAX_ATTEMPTS = 3
 """A training that broke this often is lost for good."""
 
@@ -291,9 +295,16 @@ class StudyRecord:
         """
         if self.costs:
             return self.front[:count]
-        done = [t for t in self.search if t.state == "complete" and t.outcome]
+        return self._ranked[:count] if count <= MOST_RANKED else self._rank(count)
+
+    @cached_property
+    def _ranked(self) -> tuple[TrainingRecord, ...]:
+        return self._rank(MOST_RANKED)
+
+    def _rank(self, count: int) -> tuple[TrainingRecord, ...]:
         sign = -1 if self.direction == "maximize" else 1
-        return tuple(nsmallest(count, done, key=lambda t: sign * (t.outcome.score if t.outcome else 0.0)))
+        done = [(sign * t.outcome.score, t) for t in self.search if t.state == "complete" and t.outcome]
+        return tuple(t for _, t in nsmallest(count, done, key=itemgetter(0)))
 
 
 def lost_cells(trainings: Iterable[TrainingRecord]) -> tuple[Cell, ...]:
