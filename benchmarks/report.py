@@ -60,7 +60,7 @@ def filled(folder: Path, registry: Registry) -> str:
     for number, planned in enumerate(study.owed_trainings()):
         outcome = outcome_of(dict(planned.sample.decisions))
         tested = dataclasses.replace(outcome, metrics={**outcome.metrics, "test_accuracy": outcome.score})
-        _tell(study.measured, planned, "another study", number, tested)
+        _tell(study.measured, planned, (), "another study", number, tested)
     return study.storage_url
 
 
