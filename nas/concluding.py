@@ -15,6 +15,7 @@ from nas.plugin import NetworkContext
 from nas.registry import Registry
 from nas.study.importances import exploratory_importances
 from nas.study.kept import FOLDER, kept_files
+from nas.study.retrained import retrainings
 from nas.study.scoring import score_best
 from nas.study.study import Study
 from nas.tracking.networks import keep_networks
@@ -92,7 +93,8 @@ def conclude(study: Study, *, store: Path, tracker: Tracker | None = None) -> St
         record = replace(record, importances=importances, importance_trials=used)
     effects = effects_of(record)
     folder = store / "reports" / record.title
-    page = write_report(record, effects=effects, diagram=best_diagram(record, space.registry), folder=folder)
+    retests = tuple((one.title, one.retest) for best in record.best(1) for one in retrainings(study, best, store / FOLDER))
+    page = write_report(record, effects=effects, diagram=best_diagram(record, space.registry), folder=folder, retests=retests)
     files = [page, *write_figures(record, effects, folder)]
     if effects:
         files.append(folder / "replicates.csv")

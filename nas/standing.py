@@ -7,28 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.measuring.retraining import Retest, Retraining, retest_of
 from nas.outlining import outline
 from nas.paths import default_store, keep_cache_in
 from nas.study.aiming import best_of
-from nas.study.kept import FOLDER, best_file, kept_files
-from nas.study.known import studies_in
+from nas.study.kept import FOLDER, best_file
 from nas.study.materials import context_of
-from nas.study.scoring import known_score
+from nas.study.retrained import Retrained, retrainings
 from nas.study.storage import default_storage
 from nas.study.study import Study
 from nas.values.front import fronts_document
 from nas.values.outline import LayerRow
 from nas.values.records import StudyRecord, TrainingRecord
-
-
-@dataclass(frozen=True)
-class Retrained:
-    """One retraining of an architecture: its title, what it came to, the kept networks."""
-
-    title: str
-    retest: Retest
-    networks: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -87,25 +76,8 @@ def best(
         opened.record(),
         found,
         opened.search.count_told(),
-        tuple(_retrainings(opened, found, place / FOLDER)),
+        tuple(retrainings(opened, found, place / FOLDER)),
         best_file(place / FOLDER, opened.search),
         outline(found.configuration.architecture, space.registry, context),
         context.input_shape,
     )
-
-
-def _retrainings(study: Study, found: TrainingRecord, folder: Path) -> list[Retrained]:
-    """Return the study's retrainings of one architecture, in the order of their titles."""
-    about = next(about for about in studies_in(study.storage_url) if about["title"] == study.search.name)
-    retrained = []
-    for title in sorted(about["beside"]):
-        design = about["designs"].get(title, {})
-        if "seeds" not in design:
-            continue
-        one = study.measuring(Retraining.from_dict(design))
-        assert isinstance(one.design, Retraining), "as it was written"
-        if dict(one.design.base) == dict(found.decisions):
-            record = one.record()
-            files = kept_files(folder, record, {"train": title})
-            retrained.append(Retrained(title, retest_of(record, one.design, kept=known_score(study)), tuple(sorted(files.values()))))
-    return retrained

@@ -178,6 +178,17 @@ def test_the_score_before_stands_beside_what_fresh_seeds_give(
     assert test["interval"]["low"] < test["mean"] < test["interval"]["high"]
 
 
+def test_the_report_has_the_retest_beside_the_best_architecture(
+    folder: Path, searched: StudyResult, killed_and_resumed: tuple[list[int], dict[str, Any]], url: str
+) -> None:
+    before = searched.report.read_text()
+    assert f"nas train {searched.record.title}" in before
+    again = conclude(Study.reopen(searched.record.title, url), store=folder / "mlflow").report.read_text()
+    assert "What fresh seeds give" in again
+    assert f">{killed_and_resumed[1]['test']['mean']:.3f}<".replace("-", "\N{MINUS SIGN}") in again
+    assert "all share one split" in again
+
+
 def test_the_searchs_own_network_is_scored_once_on_the_test_split(
     searched: StudyResult, killed_and_resumed: tuple[list[int], dict[str, Any]], url: str
 ) -> None:

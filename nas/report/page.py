@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nas.report import ablation, commands, contrasts, curve_charts, effect_charts, front_charts, search_charts, tables
+from nas.measuring.retraining import Retest
+from nas.report import ablation, commands, contrasts, curve_charts, effect_charts, front_charts, retest, search_charts, tables
 from nas.report.front_text import front_sentence
 from nas.report.gate_text import gate_sentences
 from nas.report.parallel import parallel
@@ -35,26 +36,28 @@ from nas.values.effects import Effects, Estimate
 from nas.values.front import cost_in
 from nas.values.records import StudyRecord
 
+Retests = Sequence[tuple[str, Retest]]
 LEAST_REPLICATES = 6  # METHOD §4: below it there is no verdict
 FILE_NAME, RAW_NAME = "report.html", "replicates.csv"
 
 
-def write_report(record: StudyRecord, *, effects: Effects | None, diagram: str, folder: Path) -> Path:
+def write_report(record: StudyRecord, *, effects: Effects | None, diagram: str, folder: Path, retests: Retests = ()) -> Path:
     """Write `report.html` into `folder`, which is made where it is missing, and return its path.
 
     Args:
         record: the study; trials, twins and text in it are escaped.
         effects: what was measured, None for a search alone or a measurement under way.
         diagram: markup of the best architecture (`draw_architecture`), put in as it stands; may be empty.
+        retests: what fresh seeds gave for the best architecture, by the title of each retraining.
         folder: where the page goes; it links to `replicates.csv` beside it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE_NAME
-    path.write_text(render(record, effects=effects, diagram=diagram), encoding="utf-8")
+    path.write_text(render(record, effects=effects, diagram=diagram, retests=retests), encoding="utf-8")
     return path
 
 
-def render(record: StudyRecord, *, effects: Effects | None, diagram: str = "") -> str:
+def render(record: StudyRecord, *, effects: Effects | None, diagram: str = "", retests: Retests = ()) -> str:
     """Return the page as HTML text."""
     names = names_of(record)
     scene = Scene.of(record, effects, names) if effects else None
@@ -73,7 +76,7 @@ def render(record: StudyRecord, *, effects: Effects | None, diagram: str = "") -
         measured=_measured(scene) if scene else None,
         ablation=ablation.page_table(record, effects) if effects and record.changes else None,
         search=_search(record, scene, names),
-        best=_best(record, names),
+        best=_best(record, names, retests),
         run=_run(record, names),
         reproduce=_reproduce(record, scene),
     )
@@ -232,7 +235,7 @@ def _search(record: StudyRecord, scene: Scene | None, names: Mapping[str, str]) 
     }
 
 
-def _best(record: StudyRecord, names: Mapping[str, str]) -> Mapping[str, Any] | None:
+def _best(record: StudyRecord, names: Mapping[str, str], retests: Retests) -> Mapping[str, Any] | None:
     if not record.best(1):
         return None
     trial, unit = record.best(1)[0], Unit.of(record.objective)
@@ -247,6 +250,9 @@ def _best(record: StudyRecord, names: Mapping[str, str]) -> Mapping[str, Any] | 
         "title": f"The front's best in {record.objective}" if record.costs else "The best architecture",
         "facts": tuple(facts),
         "key": key,
+        "retests": tuple((title, retest.page_table(found), tuple(retest.remarks(found))) for title, found in retests),
+        "told": sum(t.state in ("complete", "pruned", "failed") for t in record.search),
+        "train": f"nas train {record.title.partition('/')[0]}",
         "decisions": tables.decisions_of(trial),
         "ranking": tables.best_rows(record, names),
         "summary": decisions_text(trial, names),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nas.measuring.retraining import Figure, Retest
+from nas.report.values import Row, Table
 from nas.report.words import Unit, plural
 
 
@@ -16,7 +17,14 @@ def lines(found: Retest) -> Iterator[str]:
     for name, n, mean, interval in rows:
         yield f"{name:<{widths[0]}}  {n:>{widths[1]}}  {mean:>{widths[2]}}  {interval:<{widths[3]}}".rstrip()
     yield ""
-    yield from _remarks(found)
+    yield from remarks(found)
+
+
+def page_table(found: Retest) -> Table:
+    """Return the table as the report has it."""
+    head, *rows = _rows(found)
+    told = f"{found.origin.told[:1].upper()}{found.origin.told[1:]}, trained anew for {plural(found.epochs, 'epoch')}."
+    return Table(("metric", *head[1:]), tuple(Row(row) for row in rows), told)
 
 
 def sentence(found: Retest) -> str:
@@ -48,7 +56,8 @@ def _rows(found: Retest) -> Iterator[tuple[str, str, str, str]]:
             )
 
 
-def _remarks(found: Retest) -> Iterator[str]:
+def remarks(found: Retest) -> Iterator[str]:
+    """Yield what has to be known to read the table."""
     if found.test is None:
         yield "No seed has been trained yet."
         return
