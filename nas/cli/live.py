@@ -56,6 +56,7 @@ class View(Watcher):
         self.tally = self.tally or Tally(study)
         if event["event"] != "epoch" and event["event"] != "tick":
             self.is_stale = True
+            self.tally.saw(study.latest(event))
         if event["event"] == "broken" or (self.verbose and event["event"] in ENDED):
             self._tell(event, study)
 
@@ -89,12 +90,13 @@ class View(Watcher):
         yield _facts([*_best(tally), *self._effect(tally), ("run", self._pace(tally))])
 
     def _effect(self, tally: Tally) -> list[tuple[str, str]]:
-        lines = self.so_far.read(tally.record, tally.counts[-1]) if tally.counts and tally.record.plan else ()
+        lines = self.so_far.read(tally.record, tally.measuring) if tally.measuring else ()
         return [("effect" if place == 0 else "", line) for place, line in enumerate(lines)]
 
     def _pace(self, tally: Tally) -> str:
         parts = [f"{tally.per_minute:.3g} trainings a minute" if tally.per_minute else "", left(tally)]
-        parts += [f"{tally.workers} worker{'s' * (tally.workers > 1)}"] if tally.workers else []
+        if tally.workers and any(count.done < count.owed or not count.owed for count in tally.counts):
+            parts.append(f"{tally.workers} worker{'s' * (tally.workers > 1)}")
         parts.append(_clock(time.time() - self.started))
         return " · ".join(part for part in parts if part)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
 TOLD = ("complete", "pruned", "failed")
 EFFECT_EVERY_S = 10.0
+BETWEEN_S = 20.0
 LEAST_FRESH = 3
 """Trainings that have to be done in this run before a pace is said."""
 
@@ -28,14 +28,13 @@ class Count:
     owed: int
     pruned: int = 0
     failed: int = 0
-    running: int = 0
 
     @classmethod
     def of(cls, phase: str, trainings: tuple[TrainingRecord, ...], owed: int) -> Count:
         """Count the trainings of a phase by their states."""
         states = [training.state for training in trainings]
         pruned, failed = states.count("pruned"), states.count("failed")
-        return cls(phase, states.count("complete") + pruned + failed, owed, pruned, failed, states.count("running"))
+        return cls(phase, states.count("complete") + pruned + failed, owed, pruned, failed)
 
 
 class Tally:
@@ -44,7 +43,7 @@ class Tally:
     def __init__(self, study: Study) -> None:
         self.study, self.started, self.counts = study, time.time(), tuple[Count, ...]()
         self.record: StudyRecord = study.record()
-        self._running: deque[int] = deque(maxlen=6)
+        self._seen = dict[str, float]()
         minutes = study.space.search.minutes if "search" in study.driven else None
         self.search_ends = self.started + 60 * minutes - study.search.about.get("searched_s", 0.0) if minutes else None
         self.read()
@@ -64,13 +63,23 @@ class Tally:
         if record.planned_baseline and "baseline" in study.driven:
             counts.append(Count.of("random", record.baseline, record.planned_baseline))
         self.counts = tuple(counts)
-        self._running.append(sum(count.running for count in counts))
         return self.counts
+
+    def saw(self, training: TrainingRecord | None) -> None:
+        """Take up that a training was begun or ended, and so that its worker is there."""
+        if training and training.worker:
+            self._seen[training.worker] = time.time()
 
     @property
     def workers(self) -> int:
-        """How many train; a worker that has just ended one training and not yet begun the next is counted."""
-        return max(self._running)
+        """How many are at work: those that train, and those between one training and the next."""
+        training = {t.worker for t in self.record.trainings if t.state == "running"}
+        return len(training | {worker for worker, at in self._seen.items() if time.time() - at < BETWEEN_S})
+
+    @property
+    def measuring(self) -> Count | None:
+        """The count of the measured design; None without one."""
+        return next((count for count in self.counts if count.phase not in ("search", "tune", "random")), None)
 
     @property
     def fresh(self) -> int:
