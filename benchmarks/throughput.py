@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,11 @@ measure:
   vectorise: {group}
 """
 GROUP = 8
+COMPARED = {
+    "framework": ("bare", "handwritten", "handwritten_lean"),
+    "framework_in_groups": ("bare_in_groups", "framework", "handwritten", "handwritten_lean"),
+}
+SIDES = ("bare", "handwritten", "handwritten_lean", "framework", "bare_in_groups", "framework_in_groups")
 
 
 def framework(depths: list[int], replicates: int, group: int = 1) -> dict[str, Any]:
@@ -81,17 +87,18 @@ def script(name: str, depths: list[int], replicates: int, *options: str) -> dict
     return {**json.loads(done.stdout.splitlines()[-1]), "trainings": len(jobs)}
 
 
-def one_round(depths: list[int], replicates: int) -> dict[str, float]:
-    """Return trainings per minute of each side, taken in turns."""
+def one_round(depths: list[int], replicates: int, sides: Sequence[str]) -> dict[str, float]:
+    """Return trainings per minute of each of `sides`, taken in turns."""
     with tempfile.TemporaryDirectory() as defaults, tempfile.TemporaryDirectory() as lean:
-        told = {
-            "bare": script("bare.py", depths, replicates),
-            "handwritten": script("handwritten.py", depths, replicates, defaults),
-            "handwritten_lean": script("handwritten.py", depths, replicates, lean, "--lean"),
-            "framework": framework(depths, replicates),
-            "bare_in_groups": script("bare.py", depths, GROUP, "--group", str(GROUP)),
-            "framework_in_groups": framework(depths, GROUP, GROUP),
+        trained: dict[str, Callable[[], dict[str, Any]]] = {
+            "bare": lambda: script("bare.py", depths, replicates),
+            "handwritten": lambda: script("handwritten.py", depths, replicates, defaults),
+            "handwritten_lean": lambda: script("handwritten.py", depths, replicates, lean, "--lean"),
+            "framework": lambda: framework(depths, replicates),
+            "bare_in_groups": lambda: script("bare.py", depths, GROUP, "--group", str(GROUP)),
+            "framework_in_groups": lambda: framework(depths, GROUP, GROUP),
         }
+        told = {side: trained[side]() for side in sides}
     return {side: 60 * figures["trainings"] / figures["seconds"] for side, figures in told.items()}
 
 
@@ -100,18 +107,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 3, 5], help="units a stage: 6n+2 layers")
     parser.add_argument("--replicates", type=int, default=4)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES, help="all by default; only these are compared")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args()
     rows = []
     for turn in range(arguments.rounds):
-        rows.append(one_round(arguments.depths, arguments.replicates))
+        rows.append(one_round(arguments.depths, arguments.replicates, arguments.sides))
         print(f"round {turn + 1}, trainings a minute:", ", ".join(f"{side} {rate:.1f}" for side, rate in rows[-1].items()), flush=True)
-    compared = {
-        "framework": ("bare", "handwritten", "handwritten_lean"),
-        "framework_in_groups": ("bare_in_groups", "framework", "handwritten", "handwritten_lean"),
-    }
     ratios = {
-        f"{own}_to_{side}": statistics.median(row[own] / row[side] for row in rows) for own, sides in compared.items() for side in sides
+        f"{own}_to_{side}": statistics.median(row[own] / row[side] for row in rows)
+        for own, others in COMPARED.items()
+        for side in others
+        if own in arguments.sides and side in arguments.sides
     }
     print(f"median over {len(rows)} rounds:", ", ".join(f"{name.replace('_', ' ')} {ratio:.2f}" for name, ratio in ratios.items()))
     if arguments.out:

@@ -10,20 +10,17 @@ Run:  python benchmarks/together.py --seeds 24
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import time
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
+from machine import write
 from scipy import stats
-from throughput import processor
 
 from nas.building import build, build_recipe, cost_of
 from nas.plugin import NetworkContext
@@ -117,9 +114,7 @@ def main() -> None:
             f"{found['equal']} of {found['seeds']} equal; {found['seconds_alone']:.2f} s, {found['seconds_together']:.2f} s, "
             f"{found['times_as_fast']:.2f} × as fast", flush=True,
         )  # fmt: skip
-    if arguments.out:
-        machine = {"cores": os.cpu_count(), "processor": processor(), "torch": version("torch")}
-        arguments.out.write_text(json.dumps({"date": date.today().isoformat(), **machine, "rows": rows}, indent=2) + "\n")
+    write(arguments.out, {"rows": rows})
 
 
 if __name__ == "__main__":

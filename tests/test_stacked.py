@@ -96,7 +96,16 @@ class Hiding(nn.Linear):
         return super().forward(x) + F.linear(x, self.hidden[0].to(x.dtype))
 
 
-@pytest.mark.parametrize(("kind", "told"), [(lambda: Choosing(4, 3), "vmap"), (Hiding, "do not come to the same")])
+class Single(nn.Linear):
+    """Runs in one precision alone."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).mm(torch.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [(lambda: Choosing(4, 3), "vmap"), (Hiding, "do not come to the same"), (lambda: Single(4, 3), "RuntimeError")]
+)
 def test_a_network_that_a_stack_would_get_wrong_is_found_out(kind: type[nn.Module], told: str) -> None:
     def make(seed: int) -> nn.Module:
         torch.manual_seed(seed)

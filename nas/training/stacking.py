@@ -97,17 +97,16 @@ def why_not_stacked(make: Callable[[int], nn.Module], inputs: Tensor, targets: T
     alone, while they train and when they answer, and nothing may be drawn at random.
     """
     with torch.random.fork_rng():
+        alone = [make(seed).train() for seed in (0, 1)]
+        shares = [(inputs[k::2].double(), targets[k::2]) for k in (0, 1)]
         torch.manual_seed(0)
         before = torch.get_rng_state()
-        alone = [make(seed).double().train() for seed in (0, 1)]
-        stack = Stack([copy.deepcopy(network) for network in alone])
-        stack.bind()
-        shares = [(inputs[k::2].double(), targets[k::2]) for k in (0, 1)]
-        torch.set_rng_state(before)
-        expected = [value for network, (x, y) in zip(alone, shares, strict=True) for value in _figures(network, x, y, loss)]
-        if not torch.equal(before, torch.get_rng_state()):
-            return "it draws random numbers while it trains (dropout, stochastic depth, noise)"
         try:
+            stack = Stack([copy.deepcopy(network).double() for network in alone])
+            stack.bind()
+            expected = [value for network, (x, y) in zip(alone, shares, strict=True) for value in _figures(network.double(), x, y, loss)]
+            if not torch.equal(before, torch.get_rng_state()):
+                return "it draws random numbers while it trains (dropout, stochastic depth, noise)"
             found = _figures_of_stack(stack, shares, loss)
         except Exception as error:  # a network is somebody's code, and torch's own errors are of many kinds
             return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'without a message'}"
