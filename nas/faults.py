@@ -1,4 +1,4 @@
-"""Layer 3: which plugin is at fault where a network raises, and what a plugin forgot to set."""
+"""Layer 3: which plugin is at fault where a network raises, what a plugin forgot to set, and where memory was too small."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from functools import cache
 from pathlib import Path
 from types import FrameType, TracebackType
 
+import torch
+
 from nas.errors import NasError, PluginError
 from nas.plugin import BASES, Shortcut, Unit
 from nas.registry import PluginInfo, Registry
 from nas.values.architecture import Architecture, write
+
+OUT_OF_MEMORY = "out of memory"
+NO_ROOM = ("out of memory", "OutOfMemoryError", "DefaultCPUAllocator: ", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+"""How torch, CUDA and its libraries say that there was no room."""
+
+MAX_SAID = 300
 
 SET_LATER = ("unit_channels",)
 """Attributes that a base names and that something else than the plugin's constructor sets."""
@@ -45,6 +53,24 @@ def refuse_incomplete(built: object, info: PluginInfo) -> None:
             f"{info.kind} '{info.name}' ({info.file}) does not set {names}; set it in the constructor, "
             f"nas.plugin.{base.__name__} says to what"
         )
+
+
+def out_of_memory(error: BaseException) -> str:
+    """Say, in one line, that a training did not fit into memory, and what helps; '' where something else went wrong.
+
+    What was raised may be wrapped (in a PluginError), or come as text from a process of its own.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        said = str(cause).strip()
+        if isinstance(cause, MemoryError | torch.OutOfMemoryError) or any(sign in said for sign in NO_ROOM):
+            told = next((line for line in said.splitlines() if any(sign in line for sign in NO_ROOM)), said.partition("\n")[0])
+            return (
+                f"{OUT_OF_MEMORY} ({told[:MAX_SAID] or type(cause).__name__}): give it a smaller train.batch_size, limit parameters "
+                "or macs under `constraints:`, or let fewer workers share the memory"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 @cache

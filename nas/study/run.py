@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from nas.errors import StudyError
+from nas.faults import OUT_OF_MEMORY
 from nas.study.crew import Crew
 from nas.study.ledger import Ledger
 from nas.study.processes import LOST, End
@@ -53,6 +54,7 @@ class Run:
     def __init__(self, study: RunnableStudy, ledgers: Sequence[Ledger], crew: Crew, deadline: float | None) -> None:
         self.study, self.ledgers, self.crew, self.deadline = study, ledgers, crew, deadline
         self.broken_in_a_row: list[str] = []
+        self.num_too_large = 0
         self.last_error = ""
         self.lost: tuple[Cell, ...] = ()
         self.measure_slots = study.measure_slots() if any(x.phase not in SEARCHING for x in ledgers) else []
@@ -84,7 +86,7 @@ class Run:
         for event in self.crew.events(timeout=0.0):
             self._note(event)
             yield event
-        if self.broken_in_a_row and not all(ledger.count_told() for ledger in self.ledgers):
+        if (self.broken_in_a_row or self.num_too_large) and not all(ledger.count_told() for ledger in self.ledgers):
             self._stop()
 
     def _owed(self) -> int:
@@ -132,7 +134,10 @@ class Run:
             self.broken_in_a_row = []
         if event["event"] == "stopped":
             raise StudyError(f"a worker stopped; what is finished is kept. It said:\n{event['error']}")
-        if event["event"] == "broken":
+        if event["event"] == "broken" and event.get("kind") == OUT_OF_MEMORY:
+            # It says nothing about the plugin, and nothing about a smaller network: the slot is tried again, then given up.
+            self.num_too_large, self.last_error = self.num_too_large + 1, event["error"]
+        elif event["event"] == "broken":
             self._broke(event["error"], [event["slot"]])
 
     def _broke(self, message: str, slots: Sequence[str]) -> None:
@@ -143,7 +148,7 @@ class Run:
             self._stop()
 
     def _stop(self) -> None:
-        count = len(self.broken_in_a_row)
+        count = len(self.broken_in_a_row) or self.num_too_large
         raise StudyError(f"{count} trainings in a row failed; what is finished is kept. The last one said:\n{self.last_error}")
 
     def _check(self, dead: Sequence[tuple[tuple[str, int] | None, End]]) -> None:

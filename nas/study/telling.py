@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -9,9 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 import optuna
+import torch
 from optuna.trial import Trial
 
 from nas.errors import NasError
+from nas.faults import OUT_OF_MEMORY, out_of_memory
 from nas.measuring.capacity import with_widths
 from nas.registry import Registry
 from nas.sampling import Sample, first_choice, fixing, sample
@@ -48,13 +51,23 @@ def job_of(desk: Desk, sampled: Sample, cost: Cost, seed: int, trial: Trial | No
     return job
 
 
-def broke(desk: Desk, trial: Trial, error: Exception) -> str:
-    """Close a trial that broke, queue its training once more while attempts are left, and return what is to be said."""
-    message = str(error) if isinstance(error, NasError) else "".join(traceback.format_exception(error))
+def broke(desk: Desk, trial: Trial, error: Exception) -> Mapping[str, str]:
+    """Close a trial that broke, queue its training once more while attempts are left, and return what is to be said: `error`, `kind`."""
+    memory = out_of_memory(error)
+    message = memory or (str(error) if isinstance(error, NasError) else "".join(traceback.format_exception(error)))
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
         desk.ledger.retry(trial)
         desk.ledger.fail(trial, "broken", message)
-    return message
+    if memory:
+        _let_go(error)
+    return {"error": message, "kind": OUT_OF_MEMORY if memory else ""}
+
+
+def _let_go(error: Exception) -> None:
+    """Give back the memory of a training that did not fit, which its traceback holds: the next one may need it."""
+    traceback.clear_frames(error.__traceback__)
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def run_group(desk: Desk, trials: Sequence[Trial], registry: Registry, emit: Emit) -> None:
@@ -70,7 +83,7 @@ def run_group(desk: Desk, trials: Sequence[Trial], registry: Registry, emit: Emi
         for trial, place in zip(trials[1:], places[1:], strict=True):
             broke(desk, trial, error)
             emit({"event": "broken with its group", **place})
-        emit({"event": "broken", **places[0], "error": broke(desk, first, error)})
+        emit({"event": "broken", **places[0], **broke(desk, first, error)})
         return
     came_to = dict(zip(jobs, outcomes, strict=True))
     for trial, place in zip(trials, places, strict=True):

@@ -116,7 +116,7 @@ def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
         emit({"event": "started", **where, "decisions": dict(sampled.decisions)})
         outcome = _train(desk, trial, sampled, cost, registry, lambda epoch: emit({"event": "epoch", **where, "epoch": epoch}))
     except Exception as error:
-        emit({"event": "broken", **where, "error": broke(desk, trial, error)})
+        emit({"event": "broken", **where, **broke(desk, trial, error)})
         return
     try:
         desk.ledger.finish(trial, sampled.configuration, outcome)
