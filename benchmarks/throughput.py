@@ -4,7 +4,8 @@ All train ResNets of several depths with and without shortcuts on digits, 10 epo
 record them to MLflow on SQLite. The script is one process that uses torch's own choice of threads, once with Lightning's defaults,
 as the documentation shows, and once lean, without checkpoints and progress bar. The bare loops, one process a core, record nothing:
 they are the ceiling. Framework and bare loops run once more with networks that differ in their seed alone in groups of eight, each
-group one program: that list has eight replicates in place of `--replicates`, of the same networks. Start-up (imports, creating the
+group one program: that list has eight replicates in place of `--replicates`, of the same networks, and those bare loops keep freed
+memory as the framework's workers do, since what a group frees and faults in again at each step is large. Start-up (imports, creating the
 databases) is left out everywhere: each measures from its first training to its last. All take turns within a round.
 
 Run:  python benchmarks/throughput.py --rounds 3
@@ -25,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from machine import write
+
+from nas.study.early import KEEP_MEMORY
 
 HERE = Path(__file__).resolve().parent
 
@@ -78,10 +81,10 @@ def framework(depths: list[int], replicates: int, group: int = 1) -> dict[str, A
         }
 
 
-def script(name: str, depths: list[int], replicates: int, *options: str) -> dict[str, Any]:
+def script(name: str, depths: list[int], replicates: int, *options: str, **settings: str) -> dict[str, Any]:
     """Train the same list with one of the scripts beside this one."""
     jobs = [[d, s, k] for k in range(replicates) for d in sorted(depths, reverse=True) for s in ("none", "identity")]
-    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")} | settings
     command = [sys.executable, str(HERE / name), *options, "--jobs", json.dumps(jobs)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     return {**json.loads(done.stdout.splitlines()[-1]), "trainings": len(jobs)}
@@ -95,7 +98,7 @@ def one_round(depths: list[int], replicates: int, sides: Sequence[str]) -> dict[
             "handwritten": lambda: script("handwritten.py", depths, replicates, defaults),
             "handwritten_lean": lambda: script("handwritten.py", depths, replicates, lean, "--lean"),
             "framework": lambda: framework(depths, replicates),
-            "bare_in_groups": lambda: script("bare.py", depths, GROUP, "--group", str(GROUP)),
+            "bare_in_groups": lambda: script("bare.py", depths, GROUP, "--group", str(GROUP), **KEEP_MEMORY),
             "framework_in_groups": lambda: framework(depths, GROUP, GROUP),
         }
         told = {side: trained[side]() for side in sides}
