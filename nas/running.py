@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from nas.study.driving import drive
 from nas.study.engines import open_engine
 from nas.study.kept import FOLDER
 from nas.study.outlook import outlook
+from nas.study.room import workers_per_gpu
 from nas.study.study import Study
 from nas.tracking.place import store_uri
 from nas.tracking.tracker import Tracker
@@ -27,7 +29,7 @@ def run(
     """Train what a study owes in some phases, telling MLflow meanwhile; return the tracker that did."""
     tracker = Tracker(store_uri(store), store / "artifacts")
     with open_engine(engine, study.storage_url) as place:
-        workers = workers or study.space.search.workers or place.num_workers()
+        workers = workers or study.space.search.workers or place.num_workers(partial(workers_per_gpu, study.space))
         if watch and (planned := outlook(study, workers=workers)):
             watch({"event": "outlook", "lines": tuple(planned.lines())}, study)
         with _Recorder(tracker, study):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from nas.registry import Registry, discover
 from nas.study.crew import Crew
 from nas.study.driving import drive
 from nas.study.engines import open_engine
+from nas.study.room import workers_per_gpu
 from nas.study.sharing import SHARED, Library, take_over
 from nas.study.storage import default_storage, open_storage
 from nas.study.study import Study
@@ -84,7 +86,7 @@ def settle(
     folders_of_plugins = [str(Path(folder).resolve()) for folder in plugins]
     with ExitStack() as until_done:
         place = until_done.enter_context(open_engine(engine, url))
-        sizes = {workers or space.search.workers or place.num_workers() for _, space in bound}
+        sizes = {workers or space.search.workers or place.num_workers(partial(workers_per_gpu, space)) for _, space in bound}
         crew = until_done.enter_context(Crew(url, capacity=max(sizes, default=1), plugins=folders_of_plugins, engine=place))
         for claim, space in bound:
             started = time.perf_counter()

@@ -1,9 +1,16 @@
-"""Which GPU a worker is given. Workers at work, their deaths and their queues: test_search.py, test_ledger.py."""
+"""Which GPU a worker is given, how many share one, with how much of its memory. Workers at work: test_search.py, test_ledger.py."""
 
 import pytest
 import torch
 
-from nas.study.crew import devices_for
+from nas.building import build
+from nas.errors import SpaceError
+from nas.registry import Registry
+from nas.sampling import first_choice, sample
+from nas.space import Space, parse_space
+from nas.study import room
+from nas.study.crew import ThisMachine, devices_for, num_cores, sharing_of
+from nas.study.materials import context_of
 
 
 @pytest.fixture
@@ -32,3 +39,61 @@ def test_workers_get_no_gpu_that_this_process_may_not_use(monkeypatch: pytest.Mo
 def test_where_there_is_one_gpu_or_none_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert devices_for(1, 2) == {}
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("free", "need", "cores", "workers"),
+    [(24 * GIB, 5 * GIB, 16, 4), (24 * GIB, 5 * GIB, 2, 2), (2 * GIB, 5 * GIB, 16, 1), (140 * GIB, GIB, 64, 8), (140 * GIB, GIB, 0, 1)],
+    ids=["its memory", "its cores", "never fewer than one", "never more than eight", "more GPUs than cores"],
+)
+def test_so_many_workers_share_a_gpu_as_it_and_its_cores_have_room_for(free: int, need: int, cores: int, workers: int) -> None:
+    assert room.workers_that_fit(free=free, need=need, cores=cores) == workers
+
+
+def test_the_shares_of_a_gpus_memory_leave_room_for_each_workers_context() -> None:
+    for workers in (2, 3, 8):
+        share = room.memory_share(workers, 24 * GIB)
+        assert workers * (share * 24 * GIB + room.CONTEXT_BYTES) == pytest.approx(24 * GIB)
+
+
+def test_a_worker_is_told_how_many_share_its_gpu_and_nothing_where_it_has_one_for_itself() -> None:
+    assert [sharing_of(workers, gpus) for workers, gpus in ((5, 2), (2, 2), (4, 0))] == [["--sharing", "3"], [], []]
+
+
+def test_what_a_network_keeps_for_its_backward_pass_is_known_without_its_memory(small: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration = sample(small, first_choice).configuration
+    context = context_of(small, configuration)
+    network = build(configuration.architecture, small.registry, context).train()
+    with room._counting() as kept:
+        network(torch.randn(128, *context.input_shape))  # the recipe's batch
+    asked: list[int] = []
+    monkeypatch.setattr(room, "bytes_needed", lambda *, parameters, kept, data: asked.append(kept) or 0)
+    room._need(small, configuration, 0)
+    assert asked == [sum(kept.values())]
+    assert sum(kept.values()) > 128 * 4 * 4 * 8 * 8, "more than one activation of a batch: 4 channels of 8 x 8 floats"
+
+
+def test_the_largest_network_that_is_seen_says_what_a_worker_needs(small: Space, registry: Registry, small_text: str) -> None:
+    deeper = parse_space(small_text.replace("int: [1, 3]", "int: [1, 9]"), "small.yaml", registry)
+    assert room.CONTEXT_BYTES < room.need_of(small) < room.need_of(deeper)
+
+
+@pytest.mark.usefixtures("four_gpus")
+def test_a_space_says_how_many_workers_share_a_gpu_and_stays_the_same_study(small: Space, small_text: str, registry: Registry) -> None:
+    three = parse_space(small_text.replace("workers: 1", "workers_per_gpu: 3"), "small.yaml", registry)
+    auto = parse_space(small_text.replace("workers: 1", "workers_per_gpu: auto"), "small.yaml", registry)
+    assert room.workers_of(three) == ThisMachine().num_workers(lambda: room.workers_per_gpu(three)) == 12
+    assert small.key == three.key == auto.key
+    with pytest.raises(SpaceError, match=r"search.workers_per_gpu: must be int >= 1 or auto"):
+        parse_space(small_text.replace("workers: 1", "workers_per_gpu: many"), "small.yaml", registry)
+
+
+def test_auto_without_a_gpu_changes_nothing(small_text: str, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    auto = parse_space(small_text.replace("workers: 1", "workers_per_gpu: auto"), "small.yaml", registry)
+    assert room.workers_per_gpu(auto) == 1
+    assert room.workers_of(auto) == num_cores()

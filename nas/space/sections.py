@@ -38,7 +38,8 @@ class SearchOptions:
     cmaes (ranges of numbers), nsga2 (a genetic algorithm), evolution (regularised: Real et al. 2019), qmc (a Sobol sequence), grid
     (every combination once), random. `pruner` ends poor trials early: median, asha (asynchronous successive halving), hyperband,
     none. `start` lists configurations that are tried first; `start_from` names an earlier study whose best ones are tried after
-    them. `workers` is the number of processes; null takes one a core, or one a GPU where there are several.
+    them. `workers` is the number of processes; null takes `workers_per_gpu` for each GPU (auto: as many as its memory has room
+    for), or one a core where there is none.
     """
 
     trials: Count | None = None
@@ -49,6 +50,7 @@ class SearchOptions:
     pruner: Literal["median", "asha", "hyperband", "none"] = "median"
     start_from: str | None = None
     workers: Count | None = None
+    workers_per_gpu: Count | Literal["auto"] = 1
 
     @property
     def minimized(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ first one waits for that. Where its workers run, on this machine or on a cluster
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import threading
@@ -57,6 +58,11 @@ def devices_for(place: int, workers: int) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": visible[place % min(count, len(visible))]}
 
 
+def sharing_of(workers: int, gpus: int) -> list[str]:
+    """Return what a worker is told of those that share its GPU, so that it leaves them their part of the memory."""
+    return ["--sharing", str(math.ceil(workers / gpus))] if 0 < gpus < workers else []
+
+
 @dataclass(frozen=True)
 class Task:
     """What workers are given: ledgers in the order of work, until when search trials are claimed, where networks are kept."""
@@ -98,8 +104,8 @@ class Worker(Protocol):
 class Engine(Protocol):
     """Where workers run."""
 
-    def num_workers(self) -> int:
-        """Return how many there are by default."""
+    def num_workers(self, per_gpu: Callable[[], int] = lambda: 1) -> int:
+        """Return how many there are by default; `per_gpu` says, where there are GPUs, how many share one."""
 
     def start(self, arguments: Sequence[str], *, place: int, capacity: int, hear: Hear) -> Worker:
         """Start the worker at `place` of a crew of `capacity`, with these arguments of `nas.study.worker`; `hear` what it says."""
@@ -108,12 +114,14 @@ class Engine(Protocol):
 class ThisMachine:
     """The engine of this machine's own processes."""
 
-    def num_workers(self) -> int:
-        """Return one a GPU where there are any, else one a core."""
-        return default_workers()
+    def num_workers(self, per_gpu: Callable[[], int] = lambda: 1) -> int:
+        """Return as many as share a GPU for each where there are any, else one a core."""
+        gpus = torch.cuda.device_count()
+        return gpus * per_gpu() if gpus else num_cores()
 
     def start(self, arguments: Sequence[str], *, place: int, capacity: int, hear: Hear) -> Worker:
         """Start a process; a thread hears it."""
+        arguments = [*arguments, *sharing_of(capacity, torch.cuda.device_count())]
         started = WorkerProcess(arguments, threads=threads_for(capacity), environment=devices_for(place, capacity))
 
         def listen() -> None:

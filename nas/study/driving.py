@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from nas.errors import UserError
 from nas.study.crew import Crew, Engine, Task, ThisMachine
 from nas.study.environment import environment
 from nas.study.ledger import Ledger
+from nas.study.room import workers_per_gpu
 from nas.study.run import Run
 from nas.study.study import Study
 from nas.study.trials import is_running
@@ -36,7 +38,7 @@ def drive(
     wanted = (*phases, "tune") if "measure" in phases else phases
     ledgers = [ledger for ledger in study.ledgers if ledger.phase in wanted]
     engine = engine or ThisMachine()
-    size = workers or study.space.search.workers or engine.num_workers()
+    size = workers or study.space.search.workers or engine.num_workers(partial(workers_per_gpu, study.space))
     _take_charge(study)
     study.driven = tuple(wanted)
     deadline = _deadline(study) if "search" in phases else None

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import ray
 import ray.exceptions
 
 from nas.errors import StudyError, UserError, listed
-from nas.study.crew import Hear, Worker, chosen_threads, num_cores
+from nas.study.crew import Hear, Worker, chosen_threads, num_cores, sharing_of
 from nas.study.processes import LOST, End, WorkerProcess
 
 OBJECT_STORE_BYTES = 80 * 2**20
@@ -56,9 +56,10 @@ class Cluster:
             ray.shutdown()
             ray._private.worker.print_to_stdstream = self.printing
 
-    def num_workers(self) -> int:
-        """Return one a GPU of the cluster where there are any, else one for each core, or for as many as it has threads."""
-        return self._count("GPU") or max(1, self._count("CPU") // self.threads)
+    def num_workers(self, per_gpu: Callable[[], int] = lambda: 1) -> int:
+        """Return as many as share a GPU for each of the cluster's, else one for each core, or for as many as it has threads."""
+        gpus = self._count("GPU")
+        return gpus * per_gpu() if gpus else max(1, self._count("CPU") // self.threads)
 
     def start(self, arguments: Sequence[str], *, place: int, capacity: int, hear: Hear) -> Worker:
         """Ask for an actor; it starts its process as soon as a node has room."""
@@ -72,7 +73,8 @@ class Cluster:
             **options,
         )
         kept = {name: value for name, value in os.environ.items() if name.startswith("NAS_")}
-        agent = actor.remote(list(arguments), threads=self.threads, environment=kept, folder=Path.cwd())
+        arguments = [*arguments, *sharing_of(capacity, self._count("GPU"))]
+        agent = actor.remote(arguments, threads=self.threads, environment=kept, folder=Path.cwd())
         return RemoteWorker(agent, hear, needs=options, has_told=self.has_told)
 
     def _count(self, resource: str) -> int:

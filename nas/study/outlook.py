@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nas.measuring.looks import nominal_alpha
-from nas.study.crew import default_workers
 from nas.study.preview import seconds_of
+from nas.study.room import workers_of
 from nas.study.study import Study
 from nas.values.effects import LOOKS
 
@@ -76,7 +76,7 @@ def outlook(study: Study, *, workers: int | None = None) -> Outlook | None:
     untuned = record.planned_tuning - sum(t.state in ("complete", "pruned", "failed") for t in record.tuning)
     if left <= 0:
         return None
-    size = workers or study.space.search.workers or default_workers()
+    size = workers or workers_of(study.space)
     one = [p.sample for p in study.design.trainings(study.space, study.fits, [0])]
     seconds = sum(seconds_of(study.space, one)) / len(one) * (left + untuned)
     alpha = nominal_alpha(plan.replicates, planned_looks=bool(plan.looks))

@@ -33,6 +33,7 @@ from nas.study.gating import with_score
 from nas.study.job import run_in_processes, run_job
 from nas.study.kept import keep_best_alone
 from nas.study.ledger import Ledger
+from nas.study.room import pin_memory_share
 from nas.study.slots import group_of
 from nas.study.storage import HEARTBEAT_S, open_storage
 from nas.study.telling import Emit, broke, job_of, place_of, run_group
@@ -184,8 +185,10 @@ def main() -> None:
     parser.add_argument("storage")
     parser.add_argument("--plugins", action="append", default=[])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--sharing", type=int, default=1, help="how many workers share this one's GPU")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    pin_memory_share(arguments.sharing)
     # Plugins and libraries may print; only events go to the pipe.
     events, sys.stdout = sys.stdout, sys.stderr
 
