@@ -62,6 +62,8 @@ def nas_here(folder: Path, *arguments: str, own_workers: bool = False) -> subpro
         patch.setenv(CACHE, "")  # the command sets it; this sets it back
         patch.chdir(folder)
         patch.setattr(sys, "argv", ["nas", *arguments])
+        # The process would outlast the command within this one, and work for the next one, in this one's folder.
+        patch.setattr("nas.study.early.start", lambda: None)
         if not own_workers:
             patch.setattr("nas.study.driving.Crew", OwnCrew)
             # Nobody else works here, so there is nothing to wait for.
