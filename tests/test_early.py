@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.space import Space
+from nas.registry import discover
+from nas.space import Space, parse_space
 from nas.study import early
 from nas.study.crew import Crew, Task
 from nas.study.study import Study
@@ -32,6 +33,26 @@ def test_a_worker_that_was_started_early_does_the_first_training(tmp_path: Path,
             seen += [event["event"] for event in crew.events(timeout=0.5)]
             assert not crew.dismiss_dead()
     assert seen[0] == "started"
+    assert study.search.count_told() == 1
+
+
+def test_it_finds_the_plugins_of_the_folder_that_it_is_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    early.start()
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "still.py").write_text(
+        "from nas.plugin import Schedule, plugin\n\n\n@plugin('still')\nclass Still(Schedule):\n    '''Constant.'''\n\n"
+        "    def factor(self, step, num_steps):\n        return 1.0\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    text = "data: digits\narchitecture: {staged: {widths: [4], depth: 1}}\ntrain: {epochs: 1, schedule: still}\nsearch: {trials: 1}\n"
+    study = Study.open(parse_space(text, "still.yaml", discover()), f"sqlite:///{tmp_path / 'optuna.db'}")
+    study.search.ensure(study.search_slots(ahead=0))
+    with Crew(study.storage_url, capacity=1) as crew:
+        crew.assign(Task((study.search.name,)), size=1)
+        crew.fill(1)
+        until = time.time() + 120
+        while not study.search.count_told() and time.time() < until:
+            assert "stopped" not in [event["event"] for event in crew.events(timeout=0.5)]
     assert study.search.count_told() == 1
 
 

@@ -1,6 +1,7 @@
 """The ledger: a queue that loses nothing and trains nothing twice."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -99,6 +100,15 @@ def test_an_outcome_that_was_recorded_but_not_told_is_told(ledger: Ledger, small
     assert ledger.ensure(slots(1)) == 0
     (record,) = ledger.records()
     assert (record.state, record.outcome) == ("complete", outcome(0.75))
+
+
+def test_what_was_written_through_needs_no_log(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.ensure(slots(3))
+    ledger.write_through()
+    alone = tmp_path / "after the power came back"
+    alone.mkdir()
+    shutil.copy(tmp_path / "optuna.db", alone)  # without the log of what is not yet in it
+    assert Ledger(open_storage(f"sqlite:///{alone / 'optuna.db'}"), "study").count_open() == 3
 
 
 def test_a_slot_that_keeps_breaking_is_given_up(ledger: Ledger) -> None:

@@ -1,7 +1,7 @@
 """Layer 4: one worker process, started before it is known what for: it imports torch and Lightning while its starter prepares the study.
 
-Run as a process of its own: `python -m nas.study.early`. The first line on its standard input says what a worker's command line and
-environment would; from then on it is that worker. It ends where its standard input closes instead.
+Run as a process of its own: `python -m nas.study.early`. The first line on its standard input says what a worker's command line,
+environment and current folder would; from then on it is that worker. It ends where its standard input closes instead.
 """
 
 from __future__ import annotations
@@ -42,13 +42,15 @@ def start() -> None:
     atexit.register(_end)
 
 
-def take(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str] | None:
-    """Make a worker of the process that was started early; None where there is none."""
+def take(arguments: Sequence[str], environment: Mapping[str, str], folder: Path | None = None) -> subprocess.Popen[str] | None:
+    """Make a worker of the process that was started early, where and as `spawn` would start one now; None where there is none."""
     while _ready:
         process = _ready.pop()
         with suppress(BrokenPipeError):  # it was killed meanwhile
             assert process.stdin is not None  # it was asked for
-            process.stdin.write(json.dumps({"arguments": list(arguments), "environment": dict(environment)}) + "\n")
+            # The current folder, whose plugins it will find, and the environment may have changed since it was started.
+            told = {"arguments": list(arguments), "environment": {**os.environ, **environment}, "folder": str(folder or Path.cwd())}
+            process.stdin.write(json.dumps(told) + "\n")
             process.stdin.flush()
             return process
     return None
@@ -68,6 +70,8 @@ def main() -> None:
     if not line:
         return
     told = json.loads(line)
+    os.chdir(told["folder"])
+    os.environ.clear()
     os.environ.update(told["environment"])
     sys.argv[1:] = told["arguments"]
     worker.main()

@@ -269,6 +269,10 @@ class Ledger:
             self.study.tell(frozen.number, state=TrialState.FAIL)
         return closed
 
+    def write_through(self) -> None:
+        """Wait until all that was told lies on the disk."""
+        self._memory.write_through()
+
     def count_open(self, *, running_only: bool = False) -> int:
         """Return how many trials are waiting or running."""
         states = (TrialState.RUNNING,) if running_only else OPEN

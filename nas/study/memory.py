@@ -11,7 +11,7 @@ import time
 from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
 
@@ -93,6 +93,13 @@ class Memory(_CachedStorage):
             yield
         finally:
             self._patience_s = before
+
+    def write_through(self) -> None:
+        """Wait until what was committed so far lies on the disk, where the machine's loss of power leaves it; a server does so itself."""
+        engine = self._backend.engine
+        if engine.dialect.name == "sqlite":
+            with closing(engine.raw_connection()) as connection:  # not in a transaction, where SQLite would refuse
+                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _read(self, study_id: int) -> None:
         known = self._known[study_id]

@@ -42,7 +42,7 @@ class WorkerProcess:
             folder.mkdir(parents=True, exist_ok=True)
         words = [*arguments, "--threads", str(threads)]
         surroundings = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), **(environment or {})}
-        process = early.take(words, surroundings)
+        process = early.take(words, surroundings, folder)
         self.process = process or early.spawn([sys.executable, "-m", "nas.study.worker", *words], surroundings, folder)
         self._errors: list[str] = []
         self._listener = threading.Thread(target=self._keep_errors, daemon=True)

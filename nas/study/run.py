@@ -93,6 +93,7 @@ class Run:
         """Mend what dead workers left, queue what is missing, and return how many trainings are waiting or running."""
         left = 0
         self._check(self.crew.dismiss_dead())
+        self.study.search.write_through()
         for ledger in self.ledgers:
             ledger.heal()
             searching = ledger.phase == "search"

@@ -58,7 +58,7 @@ def _adapt(engine: sqlalchemy.Engine) -> None:
     the first write: two workers could both read "waiting" and both claim the trial (seen; a test shows it).
 
     The log: a trial is some thirty commits, and by default each waits for the disk (20 ms here). Ahead and `normal`, a commit waits for
-    nothing, outlives its process however that ends, and is lost only with the machine's power: then the last trials are trained again.
+    nothing and outlives its process however that ends. Against the machine's loss of power a run writes through every two seconds.
     """
     engine.dispose()  # connections from before would not know
 
