@@ -1,16 +1,24 @@
 """Which GPU a worker is given, how many share one, with how much of its memory. Workers at work: test_search.py, test_ledger.py."""
 
+import signal
+from pathlib import Path
+
 import pytest
 import torch
+from optuna.trial import TrialState
 
 from nas.building import build
-from nas.errors import SpaceError
+from nas.errors import SpaceError, StudyError
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
 from nas.study import room
-from nas.study.crew import ThisMachine, devices_for, num_cores, sharing_of
+from nas.study.crew import Crew, ThisMachine, devices_for, num_cores, sharing_of
+from nas.study.ledger import Ledger
 from nas.study.materials import context_of
+from nas.study.processes import LOST, End
+from nas.study.run import Run
+from nas.study.study import Study
 
 
 @pytest.fixture
@@ -97,3 +105,47 @@ def test_auto_without_a_gpu_changes_nothing(small_text: str, registry: Registry,
     auto = parse_space(small_text.replace("workers: 1", "workers_per_gpu: auto"), "small.yaml", registry)
     assert room.workers_per_gpu(auto) == 1
     assert room.workers_of(auto) == num_cores()
+
+
+@pytest.fixture
+def three_at_work(small: Space, tmp_path: Path) -> tuple[Run, Ledger, list[tuple[str, int]]]:
+    """A run, its queue, and three workers that each train something of it."""
+    study = Study.open(small, f"sqlite:///{tmp_path / 'optuna.db'}")
+    study.search.ensure(study.search_slots(ahead=0)[:3])
+    workers = [("somewhere", number) for number in (1, 2, 3)]
+    for worker in workers:
+        trial = study.search.claim()
+        assert trial is not None
+        trial.set_user_attr("worker", list(worker))
+    with Crew(study.storage_url, capacity=3) as crew:  # it starts nobody: nothing is filled
+        return Run(study, [study.search], crew, None), study.search, workers
+
+
+def test_three_workers_that_are_killed_at_once_stop_no_run_and_each_training_is_queued_once(
+    three_at_work: tuple[Run, Ledger, list[tuple[str, int]]], small: Space
+) -> None:
+    run, ledger, workers = three_at_work
+    run._check([(worker, End(-signal.SIGKILL)) for worker in workers])
+    assert {trial.user_attrs["end"] for trial in ledger.study.get_trials(states=(TrialState.FAIL,))} == {"broken"}
+    slots = run.study.search_slots(ahead=0)[:3]
+    assert ledger.ensure(slots) == 3
+    assert ledger.ensure(slots) == 0
+    waiting = ledger.study.get_trials(states=(TrialState.WAITING,))
+    assert sorted(trial.user_attrs["slot"] for trial in waiting) == ["t0", "t1", "t2"]
+
+
+def test_three_workers_that_crash_in_compiled_code_stop_the_run(three_at_work: tuple[Run, Ledger, list[tuple[str, int]]]) -> None:
+    run, _, workers = three_at_work
+    with pytest.raises(StudyError, match=r"3 trainings in a row failed; .*\n.*crashed with SIGSEGV"):
+        run._check([(worker, End(-signal.SIGSEGV)) for worker in workers])
+
+
+def test_what_a_lost_machine_was_training_is_queued_again_without_counting_as_broken(
+    three_at_work: tuple[Run, Ledger, list[tuple[str, int]]],
+) -> None:
+    run, ledger, workers = three_at_work
+    run._check([(workers[1], End(LOST))])
+    (closed,) = ledger.study.get_trials(states=(TrialState.FAIL,))
+    assert closed.user_attrs["end"] == "interrupted"
+    assert tuple(closed.user_attrs["worker"]) == workers[1]
+    assert ledger.ensure(run.study.search_slots(ahead=0)[:3]) == 1

@@ -54,7 +54,7 @@ class Run:
     def __init__(self, study: RunnableStudy, ledgers: Sequence[Ledger], crew: Crew, deadline: float | None) -> None:
         self.study, self.ledgers, self.crew, self.deadline = study, ledgers, crew, deadline
         self.broken_in_a_row: list[str] = []
-        self.num_too_large = 0
+        self.num_without_fault = 0
         self.last_error = ""
         self.lost: tuple[Cell, ...] = ()
         self.measure_slots = study.measure_slots() if any(x.phase not in SEARCHING for x in ledgers) else []
@@ -86,7 +86,7 @@ class Run:
         for event in self.crew.events(timeout=0.0):
             self._note(event)
             yield event
-        if (self.broken_in_a_row or self.num_too_large) and not all(ledger.count_told() for ledger in self.ledgers):
+        if (self.broken_in_a_row or self.num_without_fault) and not all(ledger.count_told() for ledger in self.ledgers):
             self._stop()
 
     def _owed(self) -> int:
@@ -136,8 +136,7 @@ class Run:
         if event["event"] == "stopped":
             raise StudyError(f"a worker stopped; what is finished is kept. It said:\n{event['error']}")
         if event["event"] == "broken" and event.get("kind") == OUT_OF_MEMORY:
-            # It says nothing about the plugin, and nothing about a smaller network: the slot is tried again, then given up.
-            self.num_too_large, self.last_error = self.num_too_large + 1, event["error"]
+            self._lost(event["error"])
         elif event["event"] == "broken":
             self._broke(event["error"], [event["slot"]])
 
@@ -148,8 +147,13 @@ class Run:
         if len({slot.partition("|")[0] for slot in self.broken_in_a_row}) >= MAX_BROKEN_IN_A_ROW:
             self._stop()
 
+    def _lost(self, message: str) -> None:
+        """Take up a training that was lost by no plugin's fault, for want of memory or to a signal: tried again, then given up."""
+        self.num_without_fault += 1
+        self.last_error = message
+
     def _stop(self) -> None:
-        count = len(self.broken_in_a_row) or self.num_too_large
+        count = len(self.broken_in_a_row) or self.num_without_fault
         raise StudyError(f"{count} trainings in a row failed; what is finished is kept. The last one said:\n{self.last_error}")
 
     def _check(self, dead: Sequence[tuple[tuple[str, int] | None, End]]) -> None:
@@ -168,8 +172,11 @@ class Run:
                 message = "the worker was killed with SIGKILL: by the system, most often for want of memory, or by a person"
             else:
                 continue
-            if worker and (slots := [slot for ledger in self.ledgers for slot in ledger.close_of(worker, message)]):
+            slots = [slot for ledger in self.ledgers for slot in ledger.close_of(worker, message)] if worker else []
+            if slots and -end.status in CRASHES:
                 self._broke(message, slots[:1])  # a group that was lost with its worker is one loss
+            elif slots:
+                self._lost(message)
 
 
 def refuse_hopeless(lost: Sequence[Cell], ledger: Ledger) -> None:
