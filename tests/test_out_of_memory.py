@@ -60,7 +60,7 @@ def test_networks_that_do_not_fit_are_left_out_of_a_search_that_goes_on(tmp_path
     found = json.loads(done.stdout)
     assert found["told_trials"] == 1
     assert [best["decisions"]["architecture.staged.depth"] for best in found["best"]] == [1]
-    records = Study.reopen(None, default_storage(tmp_path / "mlflow")).record().search
+    records = Study.reopen(None, default_storage(tmp_path / "mlflow"), plugins=[tmp_path / "plugins"]).record().search
     broken = [record for record in records if record.state == "broken"]
     assert {dict(record.decisions)["architecture.staged.depth"] for record in broken} == {2, 3, 4}
     assert len(broken) == 9, "three attempts each"
