@@ -111,6 +111,20 @@ def test_what_was_written_through_needs_no_log(ledger: Ledger, tmp_path: Path) -
     assert Ledger(open_storage(f"sqlite:///{alone / 'optuna.db'}"), "study").count_open() == 3
 
 
+def test_what_another_machines_worker_told_is_taken_up(tmp_path: Path, small: Space) -> None:
+    study = Study.open(small, f"sqlite:///{tmp_path / 'optuna.db'}")
+    study.search.ensure(study.search_slots(ahead=0)[:2])
+    elsewhere = Ledger(open_storage(study.storage_url), study.search.name)
+    trial = elsewhere.claim()
+    assert trial is not None
+    elsewhere.finish(trial, sample(small, lambda decision: suggest(trial, decision)).configuration, outcome(0.75))
+    assert not study.record().search
+    study.catch_up()
+    (record,) = study.record().search
+    assert (record.state, record.outcome) == ("complete", outcome(0.75))
+    assert not study.search.newly_finished()
+
+
 def test_a_slot_that_keeps_breaking_is_given_up(ledger: Ledger) -> None:
     for _ in range(MAX_ATTEMPTS):
         assert ledger.ensure(slots(1)) == 1

@@ -51,7 +51,7 @@ class Ledger:
             pruner=pruner or optuna.pruners.NopPruner(),
         )
         signs = tuple(1.0 if direction == optuna.study.StudyDirection.MAXIMIZE else -1.0 for direction in self.study.directions)
-        self._finished, self._memory = Finished(signs), cast(Memory, storage)
+        self._finished, self._memory, self._num_given = Finished(signs), cast(Memory, storage), 0
         self._has_more: bool | None = None
         self._told_before = 0
 
@@ -318,7 +318,15 @@ class Ledger:
 
     def records(self) -> tuple[TrainingRecord, ...]:
         """Return every trial as a record, by number."""
-        return tuple(record_of(frozen, self.phase) for frozen in self.study.get_trials(deepcopy=False))
+        trials = self.study.get_trials(deepcopy=False)
+        self._num_given = sum(frozen.state.is_finished() for frozen in trials)
+        return tuple(record_of(frozen, self.phase) for frozen in trials)
+
+    def newly_finished(self) -> tuple[TrainingRecord, ...]:
+        """Return the trials that have ended since this or `records` was last asked."""
+        found = self._memory.finished_since(self.study._study_id, self._num_given)
+        self._num_given += len(found)
+        return tuple(record_of(frozen, self.phase) for frozen in found)
 
     def record(self, trial_id: int) -> TrainingRecord:
         """Return one trial as a record."""

@@ -44,6 +44,9 @@ class RunnableStudy(Protocol):
     def read_look(self) -> str:
         """At a planned look, say what it came to; `measure_slots` then holds what is owed up to the next. '' where it is none."""
 
+    def catch_up(self) -> None:
+        """Take up what ended without a word to this process."""
+
     def note(self, event: Mapping[str, Any]) -> TrainingRecord | None:
         """Take up what a worker said about a trial."""
 
@@ -94,6 +97,7 @@ class Run:
         left = 0
         self._check(self.crew.dismiss_dead())
         self.study.search.write_through()
+        self.study.catch_up()
         for ledger in self.ledgers:
             ledger.heal()
             searching = ledger.phase == "search"

@@ -178,6 +178,12 @@ class Study:
             return None
         return self._results.note(ledger.name, ledger.record(event["trial"]))
 
+    def catch_up(self) -> None:
+        """Take up what ended without a word to this process: on other machines, whose workers speak to the ledger alone."""
+        for ledger in self.ledgers:
+            for record in ledger.newly_finished():
+                self._results.note(ledger.name, record)
+
     def latest(self, event: Mapping[str, Any]) -> TrainingRecord | None:
         """Return the record of the trial that an event is about, as it was last noted."""
         return self._results.latest(event.get("ledger", ""), event.get("number", -1))
