@@ -379,6 +379,8 @@ def test_a_search_without_a_retest_says_how_to_get_one(url: str, tmp_path: Path)
 
 def test_a_network_is_a_model_of_mlflows_that_another_process_loads_without_nas(searched: StudyResult, url: str, tmp_path: Path) -> None:
     title = searched.record.title
+    last = CliRunner().invoke(export_command, ["--to", str(tmp_path / "last"), "--format", "state_dict"], catch_exceptions=False)
+    assert str(tmp_path / "last") in last.output, "the study that ran last"
     told = CliRunner().invoke(export_command, [title, "--to", str(tmp_path / "out"), "--format", "torch_export", "--mlflow", "--json"])
     assert told.exit_code == 0, told.output
     assert "MLFLOW_TRACKING_URI" not in os.environ, "records of this process go where they went before"

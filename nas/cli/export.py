@@ -10,7 +10,7 @@ from nas.cli.options import json_option, plugins_option, print_json, storage_opt
 
 
 @click.command("export")
-@click.argument("source", metavar="STUDY|RUN|FILE")
+@click.argument("source", metavar="STUDY|RUN|FILE", required=False)
 @click.option(
     "--to", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="The folder to write to."
 )
@@ -22,12 +22,13 @@ from nas.cli.options import json_option, plugins_option, print_json, storage_opt
 @plugins_option
 @json_option
 def command(
-    source: str, folder: Path, formats: tuple[str, ...], as_model: bool, store: Path | None, storage: str | None,
+    source: str | None, folder: Path, formats: tuple[str, ...], as_model: bool, store: Path | None, storage: str | None,
     plugins: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Write a kept network as files: its weights and architecture, a torch.export program, ONNX.
 
-    The network is the best one of STUDY's search, the one that an MLflow RUN keeps, or that of a FILE. The program and the
+    The network is the best one of STUDY's search (of the study that ran last without one), the one that an MLflow RUN keeps, or
+    that of a FILE. The program and the
     ONNX file hold everything, normalisation included; torch alone, or onnxruntime, runs them.
 
     \b
@@ -38,7 +39,10 @@ def command(
     from nas.errors import UserError
     from nas.exporting import export_network, log_as_model
     from nas.paths import default_store
+    from nas.study.known import find_study
+    from nas.study.storage import default_storage
 
+    source = source or find_study(None, storage or default_storage(store or default_store()))["title"]
     if as_model and Path(source).is_file():
         raise UserError("export: --mlflow goes with a study or a run, whose model it becomes; a file has none")
     network = load_network(source, store=store, storage=storage, plugins=plugins)
