@@ -18,9 +18,12 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from machine import write
+
+if TYPE_CHECKING:
+    import torch  # what importing it takes is measured, so only those that are measured do
 
 HERE = Path(__file__).resolve().parent
 DEPTHS = (1, 3)
@@ -81,9 +84,22 @@ def work(url: str, name: str) -> None:
     print(json.dumps({"mb": peak_mb()}))
 
 
+def examples(kind: str, path: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return inputs (N, C, H, W) and targets (N,)."""
+    import numpy as np
+    import torch
+
+    if kind == "digits":
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        return torch.tensor(bunch.images, dtype=torch.float32).unsqueeze(1) / 16, torch.tensor(bunch.target)
+    found = np.load(path)
+    return torch.tensor(found["x"], dtype=torch.float32) / 255, torch.tensor(found["y"]).long()
+
+
 def bare(kind: str, path: str) -> None:
     """Be the bare process: train the same networks with Lightning; say the memory after the imports, and the peak."""
-    import numpy as np
     import pytorch_lightning as pl
     import torch
     import torch.nn.functional as F
@@ -124,14 +140,7 @@ def bare(kind: str, path: str) -> None:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
 
-    if kind == "digits":
-        from sklearn.datasets import load_digits
-
-        bunch = load_digits()
-        x, y = torch.tensor(bunch.images, dtype=torch.float32).unsqueeze(1) / 16, torch.tensor(bunch.target)
-    else:
-        found = np.load(path)
-        x, y = torch.tensor(found["x"], dtype=torch.float32) / 255, torch.tensor(found["y"]).long()
+    x, y = examples(kind, path)
     cut, end = len(y) * 6 // 10, len(y) * 8 // 10
     loaders = [
         DataLoader(TensorDataset(x[a:b], y[a:b]), batch_size=size, shuffle=a == 0) for a, b, size in ((0, cut, BATCH), (cut, end, 1024))

@@ -102,9 +102,7 @@ def measure(
         StudyError: as for `search`.
     """
     asked = asked or Asked()
-    if mode and asked.replicates:
-        raise UserError(f"measure: the mode {mode} and {asked.replicates} replicates say the same twice; give one of them")
-    asked = replace(asked, replicates=_replicates_of(mode)) if mode else asked
+    asked = replace(asked, replicates=_replicates("measure", mode, asked.replicates))
     store = _home(store)
     url = storage or default_storage(store)
     if isinstance(target, Space) or (target is not None and is_space_file(target)):
@@ -160,9 +158,7 @@ def ablate(
         UserError: an argument is wrong, or nothing is left to change.
         StudyError: as for `search`.
     """
-    if mode and replicates:
-        raise UserError(f"ablate: the mode {mode} and {replicates} replicates say the same twice; give one of them")
-    replicates = _replicates_of(mode) if mode else replicates
+    replicates = _replicates("ablate", mode, replicates)
     store = _home(store)
     url = storage or default_storage(store)
     if isinstance(target, Space) or (target is not None and is_space_file(target)):
@@ -243,6 +239,13 @@ def _home(store: Path | None) -> Path:
     chosen = store or default_store()
     keep_cache_in(chosen)
     return chosen
+
+
+def _replicates(command: str, mode: str | None, replicates: int | None) -> int | None:
+    """Return how many replicates were asked for, by a mode or a number. Raises UserError for both."""
+    if mode and replicates:
+        raise UserError(f"{command}: the mode {mode} and {replicates} replicates say the same twice; give one of them")
+    return _replicates_of(mode) if mode else replicates
 
 
 def _replicates_of(mode: str) -> int:

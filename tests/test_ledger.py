@@ -111,6 +111,13 @@ def test_what_was_written_through_needs_no_log(ledger: Ledger, tmp_path: Path) -
     assert Ledger(open_storage(f"sqlite:///{alone / 'optuna.db'}"), "study").count_open() == 3
 
 
+def test_a_study_whose_measurement_is_just_being_created_is_listed(tmp_path: Path, small: Space) -> None:
+    study = Study.open(small, f"sqlite:///{tmp_path / 'optuna.db'}")
+    optuna.create_study(study_name=f"{study.search.name}/measure-0123", storage=study.storage)
+    (listed,) = studies_in(study.storage_url)
+    assert listed["space_text"] == small.text
+
+
 def test_what_another_machines_worker_told_is_taken_up(tmp_path: Path, small: Space) -> None:
     study = Study.open(small, f"sqlite:///{tmp_path / 'optuna.db'}")
     study.search.ensure(study.search_slots(ahead=0)[:2])

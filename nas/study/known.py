@@ -44,7 +44,7 @@ def studies_in(storage_url: str) -> list[dict[str, Any]]:
             found[title]["replicates"] |= {study.study_name: study.user_attrs.get("design", {}).get("replicates")}
             found[title]["measured"] += told[study._study_id]
             # The measured design's text is the newer one: it was run last with this `measure:` section.
-            found[title]["space_text"] = study.user_attrs["space_text"]
+            found[title]["space_text"] = study.user_attrs.get("space_text", found[title]["space_text"])  # it may be about to be noted
     return sorted(found.values(), key=lambda about: about.get("last_run", ""))
 
 

@@ -167,7 +167,7 @@ class Run:
                     ledger.heal(gone=worker)
             if not isinstance(end.status, int):
                 continue
-            if end.status > 0 and not self.last_error:
+            if end.status > 0:
                 raise StudyError(f"a worker ended with an error:\n{end.said}")
             # A worker that dies is replaced and its training is run again, but not for ever: it counts as broken.
             if -end.status in CRASHES:
