@@ -37,15 +37,15 @@ from nas.cli.progress import progress
 from nas.registry import Registry, discover
 from nas.sampling import sample
 from nas.space import parse_space
-from nas.study import deciding, worker
-from nas.study.crew import Crew
-from nas.study.desk import open_desk
-from nas.study.ledger import Ledger
+from nas.study.crew.crew import Crew
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.storage import open_storage
+from nas.study.ledger.trials import suggest
 from nas.study.run import Run
-from nas.study.samplers import make_sampler
-from nas.study.storage import open_storage
+from nas.study.searching.samplers import make_sampler
 from nas.study.study import Study
-from nas.study.trials import suggest
+from nas.study.worker import deciding, worker
+from nas.study.worker.desk import open_desk
 from nas.tracking.place import store_uri
 from nas.tracking.tracker import Tracker
 from nas.values.outcome import Cost

@@ -33,7 +33,7 @@ from nas.plugin import NetworkContext
 from nas.registry import Registry, discover
 from nas.sampling import first_choice, sample
 from nas.space import load_space
-from nas.study.early import KEEP_MEMORY
+from nas.study.crew.early import KEEP_MEMORY
 from nas.values.architecture import Architecture
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))  # the networks that the tests compare

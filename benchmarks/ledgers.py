@@ -22,8 +22,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.sampling import sample
 from nas.space import Space
-from nas.study.ledger import Ledger
-from nas.study.trials import suggest
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.trials import suggest
 from nas.values.outcome import Cost, Outcome
 from nas.values.seeds import derive
 

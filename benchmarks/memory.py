@@ -49,8 +49,8 @@ def worker_mb(data: str, folder: Path) -> dict[str, float]:
     """Let a worker train the list; return its peak."""
     from nas.registry import discover
     from nas.space import load_space
-    from nas.study.early import KEEP_MEMORY
-    from nas.study.storage import default_storage
+    from nas.study.crew.early import KEEP_MEMORY
+    from nas.study.ledger.storage import default_storage
     from nas.study.study import Study
 
     file = folder / "memory.yaml"
@@ -77,7 +77,7 @@ def work(url: str, name: str) -> None:
     """Be the worker: train what is queued, say the peak."""
     import torch
 
-    from nas.study.worker import work as work_through
+    from nas.study.worker.worker import work as work_through
 
     torch.set_num_threads(1)
     work_through(url, [name], emit=lambda _event: None)

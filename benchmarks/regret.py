@@ -29,8 +29,8 @@ from machine import machine, write
 from nas.registry import discover
 from nas.sampling import sample
 from nas.space import Space, load_space, parse_space
-from nas.study.samplers import make_sampler
-from nas.study.trials import suggest
+from nas.study.ledger.trials import suggest
+from nas.study.searching.samplers import make_sampler
 from nas.values.architecture import write as as_text
 
 TABLE = Path(__file__).resolve().parent / "results" / "regret_table.json"

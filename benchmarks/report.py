@@ -30,9 +30,9 @@ from nas.registry import Registry, discover
 from nas.report.figures import write_figures
 from nas.report.page import write_report
 from nas.space import parse_space
-from nas.study.importances import exploratory_importances
+from nas.study.ledger.storage import default_storage
+from nas.study.searching.importances import exploratory_importances
 from nas.study.sharing import _tell
-from nas.study.storage import default_storage
 from nas.study.study import Study
 from nas.tracking.place import store_uri
 from nas.tracking.tracker import Tracker

@@ -27,7 +27,7 @@ from typing import Any
 
 from machine import write
 
-from nas.study.early import KEEP_MEMORY
+from nas.study.crew.early import KEEP_MEMORY
 
 HERE = Path(__file__).resolve().parent
 

@@ -27,7 +27,7 @@ from nas.plugin import NetworkContext
 from nas.registry import discover
 from nas.sampling import first_choice, sample
 from nas.space import parse_space
-from nas.study.materials import load_split, load_task
+from nas.study.jobs.materials import load_split, load_task
 from nas.training.course import Goal
 from nas.training.fit import train
 from nas.training.stacked import Member, train_together

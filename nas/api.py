@@ -15,9 +15,9 @@ from nas.registry import discover
 from nas.sampling import Sample, first_choice, fixing, refuse_unused, sample
 from nas.space import Space
 from nas.space import load_space_with as load
-from nas.study.kept import FOLDER, best_file
-from nas.study.materials import context_of
-from nas.study.storage import default_storage
+from nas.study.jobs.kept import FOLDER, best_file
+from nas.study.jobs.materials import context_of
+from nas.study.ledger.storage import default_storage
 from nas.study.study import Study
 from nas.tracking.networks import fetch_network, is_run
 from nas.tracking.place import store_uri

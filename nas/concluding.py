@@ -13,10 +13,10 @@ from nas.measuring.table import write_results
 from nas.outlining import outline
 from nas.plugin import NetworkContext
 from nas.registry import Registry
-from nas.study.importances import exploratory_importances
-from nas.study.kept import FOLDER, kept_files
+from nas.study.jobs.kept import FOLDER, kept_files
 from nas.study.retrained import retrainings
 from nas.study.scoring import score_best
+from nas.study.searching.importances import exploratory_importances
 from nas.study.study import Study
 from nas.tracking.networks import keep_networks
 from nas.tracking.place import store_uri

@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nas.study.crew.engines import open_engine
+from nas.study.crew.room import workers_per_gpu
 from nas.study.driving import drive
-from nas.study.engines import open_engine
-from nas.study.kept import FOLDER
+from nas.study.jobs.kept import FOLDER
 from nas.study.outlook import outlook
-from nas.study.room import workers_per_gpu
 from nas.study.study import Study
 from nas.tracking.place import store_uri
 from nas.tracking.tracker import Tracker

@@ -19,12 +19,12 @@ from nas.measuring.power import MODES
 from nas.measuring.readings import cells_of, layers_at, table_of
 from nas.paths import default_store
 from nas.registry import Registry, discover
-from nas.study.crew import Crew
+from nas.study.crew.crew import Crew
+from nas.study.crew.engines import open_engine
+from nas.study.crew.room import workers_per_gpu
 from nas.study.driving import drive
-from nas.study.engines import open_engine
-from nas.study.room import workers_per_gpu
+from nas.study.ledger.storage import default_storage, open_storage
 from nas.study.sharing import SHARED, Library, take_over
-from nas.study.storage import default_storage, open_storage
 from nas.study.study import Study
 from nas.tracking.place import store_uri
 from nas.tracking.tracker import Tracker

@@ -10,10 +10,10 @@ from typing import Any
 from nas.outlining import outline
 from nas.paths import default_store, keep_cache_in
 from nas.study.aiming import best_of
-from nas.study.kept import FOLDER, best_file
-from nas.study.materials import context_of
+from nas.study.jobs.kept import FOLDER, best_file
+from nas.study.jobs.materials import context_of
+from nas.study.ledger.storage import default_storage
 from nas.study.retrained import Retrained, retrainings
-from nas.study.storage import default_storage
 from nas.study.study import Study
 from nas.values.front import fronts_document
 from nas.values.outline import LayerRow

@@ -15,8 +15,8 @@ from nas.registry import discover
 from nas.running import Watcher, run
 from nas.space import Asked, Space, load_space
 from nas.study.aiming import ablation_of, base_of, options_in_space, options_in_study
+from nas.study.ledger.storage import default_storage
 from nas.study.origins import is_network, study_to_train
-from nas.study.storage import default_storage
 from nas.study.study import Study
 from nas.tracking.place import store_uri
 

@@ -16,12 +16,12 @@ import pytest
 
 from nas.cli.main import main
 from nas.paths import CACHE
-from nas.study.crew import Task
-from nas.study.worker import work
+from nas.study.crew.crew import Task
+from nas.study.worker.worker import work
 
 
 class OwnCrew:
-    """In place of `nas.study.crew.Crew`: whoever listens to it works through the queues."""
+    """In place of `nas.study.crew.crew.Crew`: whoever listens to it works through the queues."""
 
     size = 1
 
@@ -63,12 +63,12 @@ def nas_here(folder: Path, *arguments: str, own_workers: bool = False) -> subpro
         patch.chdir(folder)
         patch.setattr(sys, "argv", ["nas", *arguments])
         # The process would outlast the command within this one, and work for the next one, in this one's folder.
-        patch.setattr("nas.study.early.start", lambda: None)
+        patch.setattr("nas.study.crew.early.start", lambda: None)
         if not own_workers:
             patch.setattr("nas.study.driving.Crew", OwnCrew)
             # Nobody else works here, so there is nothing to wait for.
             patch.setattr("nas.study.run.HEAL_EVERY_S", 0.05)
-            patch.setattr("nas.study.worker.IDLE_S", 0.05)
+            patch.setattr("nas.study.worker.worker.IDLE_S", 0.05)
         code = 0
         try:
             main()

@@ -55,7 +55,7 @@ def test_a_baseline_has_as_many_trials_as_the_search_and_changes_nothing_of_it(f
 
 
 def test_its_draws_depend_on_the_seed_alone_and_keep_the_constraints(folder: Path) -> None:
-    from nas.study.baseline import Baseline
+    from nas.study.searching.baseline import Baseline
     from nas.study.study import Study
 
     study = Study.reopen(None, f"sqlite:///{folder / 'mlflow' / 'optuna.db'}")

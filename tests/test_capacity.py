@@ -19,7 +19,7 @@ from nas.measuring.table import read_results
 from nas.registry import Registry, discover
 from nas.sampling import first_choice, fixing, sample
 from nas.space import Space, load_space, parse_space
-from nas.study.storage import default_storage
+from nas.study.ledger.storage import default_storage
 from nas.study.study import Study
 from nas.values.architecture import Configuration
 from nas.values.outcome import Cost

@@ -21,7 +21,8 @@ from nas.report.claims_text import claims_table
 from nas.settling import find, settle
 from nas.values.claims import CONTRADICTED, NO_VERDICT, SUPPORTED, UNDETERMINED, Claim, Finding
 from nas.values.outcome import Cost, Outcome
-from nas.values.records import Cell, MeasurePlan, StudyRecord, TrainingRecord
+from nas.values.plans import Cell, MeasurePlan
+from nas.values.records import StudyRecord, TrainingRecord
 
 TEXT = """\
 statement: Shortcuts lower the training error of deep networks.

@@ -12,11 +12,11 @@ from nas.errors import SpaceError, StudyError
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
-from nas.study import room
-from nas.study.crew import Crew, ThisMachine, devices_for, num_cores, sharing_of
-from nas.study.ledger import Ledger
-from nas.study.materials import context_of
-from nas.study.processes import LOST, End
+from nas.study.crew import room
+from nas.study.crew.crew import Crew, ThisMachine, devices_for, num_cores, sharing_of
+from nas.study.crew.processes import LOST, End
+from nas.study.jobs.materials import context_of
+from nas.study.ledger.ledger import Ledger
 from nas.study.run import Run
 from nas.study.study import Study
 

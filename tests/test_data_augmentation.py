@@ -12,7 +12,7 @@ from nas.plugin import Augmentation
 from nas.registry import Registry
 from nas.sampling import first_choice, fixing, sample
 from nas.space import Space, parse_space
-from nas.study.materials import context_of, load_data, load_task
+from nas.study.jobs.materials import context_of, load_data, load_task
 from nas.training.augmenting import Augmenter
 from nas.training.course import Goal
 from nas.training.data import split_data

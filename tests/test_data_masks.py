@@ -14,8 +14,8 @@ from nas.plugin import Data
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import parse_space
-from nas.study.job import Job, run_job
-from nas.study.materials import context_of, load_data, ready_data
+from nas.study.jobs.job import Job, run_job
+from nas.study.jobs.materials import context_of, load_data, ready_data
 from nas.values.architecture import PluginNode
 
 SIZE = (12, 16)

@@ -13,7 +13,7 @@ from optional_packages import package
 from nas.errors import UserError
 from nas.plugin import Data
 from nas.registry import Registry
-from nas.study.materials import load_data, ready_data
+from nas.study.jobs.materials import load_data, ready_data
 from nas.values.architecture import PluginNode, Value
 
 Load = Callable[..., Data]

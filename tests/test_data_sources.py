@@ -18,7 +18,7 @@ from PIL import Image
 from nas.errors import UserError
 from nas.plugin import Data
 from nas.registry import Registry, discover
-from nas.study.materials import load_data, ready_data
+from nas.study.jobs.materials import load_data, ready_data
 from nas.training.data import split_data
 from nas.values.architecture import PluginNode, Value
 

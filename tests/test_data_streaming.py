@@ -14,7 +14,7 @@ from nas.plugin import Pictures
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import parse_space
-from nas.study.materials import context_of, load_data, load_task, ready_data
+from nas.study.jobs.materials import context_of, load_data, load_task, ready_data
 from nas.training import data as training_data
 from nas.training import decoding
 from nas.training.course import Goal

@@ -8,8 +8,8 @@ import pytest
 
 from nas.registry import discover
 from nas.space import Space, parse_space
-from nas.study import early
-from nas.study.crew import Crew, Task
+from nas.study.crew import early
+from nas.study.crew.crew import Crew, Task
 from nas.study.study import Study
 
 

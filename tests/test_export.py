@@ -18,8 +18,8 @@ from nas.keeping import KeptNetwork
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import parse_space
-from nas.study.job import Job, run_job
-from nas.study.materials import context_of
+from nas.study.jobs.job import Job, run_job
+from nas.study.jobs.materials import context_of
 
 SPACES = {
     "digits": "architecture: {staged: {widths: [4, 8], depth: 1}}\ntrain: {epochs: 2, batch_size: 128, optimizer: {adamw: {lr: 0.01}}}\n",

@@ -16,10 +16,10 @@ from nas.errors import SpaceError
 from nas.registry import Registry
 from nas.report.gate_text import kendall_tau
 from nas.space import Space, parse_space
-from nas.study.deciding import decide
-from nas.study.desk import Desk, open_desk
-from nas.study.gating import SCORE, is_poor, seen_by
+from nas.study.searching.gating import SCORE, is_poor, seen_by
 from nas.study.study import Study
+from nas.study.worker.deciding import decide
+from nas.study.worker.desk import Desk, open_desk
 from nas.values.outcome import Outcome
 
 DEPTH = "architecture.staged.depth"

@@ -6,7 +6,7 @@ import torch
 from nas.building import build
 from nas.plugin import Data, NetworkContext
 from nas.registry import Registry
-from nas.study.materials import load_data, load_task
+from nas.study.jobs.materials import load_data, load_task
 from nas.testing.subject import completed
 from nas.values.architecture import Architecture, PluginNode
 

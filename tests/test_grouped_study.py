@@ -12,16 +12,17 @@ from nas.measuring.design import Twins
 from nas.registry import Registry
 from nas.report.timeline import timeline
 from nas.space import parse_space
-from nas.study import telling
-from nas.study.grouping import grouping_in, told
+from nas.study.jobs.grouping import grouping_in, told
+from nas.study.jobs.together import run_jobs
+from nas.study.ledger.healing import heal
+from nas.study.ledger.slots import Slot
 from nas.study.rerunning import rerun
-from nas.study.slots import Slot
 from nas.study.study import Study
-from nas.study.together import run_jobs
-from nas.study.worker import work
+from nas.study.worker import telling
+from nas.study.worker.worker import work
 from nas.tracking.entries import training_entry
 from nas.values.outcome import Outcome
-from nas.values.records import Cell
+from nas.values.plans import Cell
 
 TEXT = """\
 name: grouped
@@ -119,7 +120,7 @@ def test_a_group_interrupted_while_it_was_told_comes_to_the_same_figures(opened:
     assert finished.outcome
     assert finished.configuration
     ledger.finish(leader, finished.configuration, finished.outcome)
-    assert ledger.heal() == 1
+    assert heal(ledger) == 1
     ledger.ensure(study.measure_slots())
     assert outcomes(worked_through(study)) == outcomes(undisturbed)
 

@@ -9,8 +9,8 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from nas.report.tables import importance_table
-from nas.study.importances import LEAST_TRIALS, MOST_TRIALS, exploratory_importances
-from nas.study.ledger import Ledger
+from nas.study.ledger.ledger import Ledger
+from nas.study.searching.importances import LEAST_TRIALS, MOST_TRIALS, exploratory_importances
 from nas.values.records import Importance, StudyRecord, TrainingRecord
 
 

@@ -18,14 +18,14 @@ from nas.keeping import read_about
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
-from nas.study.job import Job, run_job
-from nas.study.kept import best_file, keep_best_alone, network_file
-from nas.study.ledger import Ledger
-from nas.study.materials import context_of, load_data, load_split
-from nas.study.slots import Slot
-from nas.study.storage import default_storage, open_storage
+from nas.study.jobs.job import Job, run_job
+from nas.study.jobs.kept import best_file, keep_best_alone, network_file
+from nas.study.jobs.materials import context_of, load_data, load_split
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.slots import Slot
+from nas.study.ledger.storage import default_storage, open_storage
 from nas.study.study import Study
-from nas.study.worker import work
+from nas.study.worker.worker import work
 from nas.training.checkpoint import Checkpoint
 from nas.values.outcome import Cost, Outcome
 

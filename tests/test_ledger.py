@@ -14,14 +14,16 @@ from optuna.trial import TrialState
 from nas.errors import StudyError
 from nas.sampling import first_choice, sample
 from nas.space import Space
-from nas.study.known import studies_in
-from nas.study.ledger import Ledger
-from nas.study.slots import Slot
-from nas.study.storage import open_storage
+from nas.study.ledger.healing import heal
+from nas.study.ledger.known import studies_in
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.slots import Slot
+from nas.study.ledger.storage import open_storage
+from nas.study.ledger.trials import suggest
 from nas.study.study import Study
-from nas.study.trials import suggest
 from nas.values.outcome import Cost, Outcome
-from nas.values.records import MAX_ATTEMPTS, Cell
+from nas.values.plans import Cell
+from nas.values.records import MAX_ATTEMPTS
 
 
 def outcome(score: float = 0.5, status: str = "complete") -> Outcome:
@@ -71,7 +73,7 @@ def test_a_dead_workers_trial_is_queued_again_with_its_decisions(ledger: Ledger,
     assert trial is not None
     before = sample(small, lambda decision: suggest(trial, decision))
     pretend_worker_died(ledger, trial)
-    assert ledger.heal() == 1
+    assert heal(ledger) == 1
     assert ledger.ensure(slots(1)) == 1
     again = ledger.claim()
     assert again is not None
@@ -84,7 +86,7 @@ def test_a_living_workers_trial_is_left_alone(ledger: Ledger) -> None:
     trial = ledger.claim()
     assert trial is not None
     assert trial.user_attrs["worker"][1] == os.getpid()
-    assert ledger.heal() == 0
+    assert heal(ledger) == 0
     assert ledger.ensure(slots(1)) == 0
 
 
@@ -96,7 +98,7 @@ def test_an_outcome_that_was_recorded_but_not_told_is_told(ledger: Ledger, small
     trial.set_user_attr("configuration", decided.configuration.to_dict())
     trial.set_user_attr("outcome", outcome(0.75).to_dict())
     pretend_worker_died(ledger, trial)
-    ledger.heal()
+    heal(ledger)
     assert ledger.ensure(slots(1)) == 0
     (record,) = ledger.records()
     assert (record.state, record.outcome) == ("complete", outcome(0.75))

@@ -15,7 +15,7 @@ from nas.measuring.of_record import effects_of
 from nas.registry import Registry, discover
 from nas.sampling import first_choice, sample
 from nas.space import MeasureOptions, Space, load_space, parse_space
-from nas.study.storage import default_storage
+from nas.study.ledger.storage import default_storage
 from nas.study.study import Study
 from nas.values.effects import Result
 from nas.values.outcome import Cost, Outcome

@@ -11,13 +11,13 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
-from nas.study.known import studies_in
-from nas.study.ledger import LEAST_WAITING, Ledger
-from nas.study.reading import read_trials
-from nas.study.slots import Slot
-from nas.study.storage import open_storage
+from nas.study.ledger.known import studies_in
+from nas.study.ledger.ledger import LEAST_WAITING, Ledger
+from nas.study.ledger.reading import read_trials
+from nas.study.ledger.slots import Slot
+from nas.study.ledger.storage import open_storage
+from nas.study.ledger.trials import suggest
 from nas.study.study import Study
-from nas.study.trials import suggest
 from nas.values.architecture import Configuration
 from nas.values.outcome import Outcome
 from nas.values.records import MAX_ATTEMPTS

@@ -10,8 +10,8 @@ from in_process import nas_here
 
 from nas.errors import UserError
 from nas.space import Space
+from nas.study.ledger.storage import default_storage
 from nas.study.outlook import Outlook
-from nas.study.storage import default_storage
 from nas.study.study import Study
 from nas.workflow import search
 

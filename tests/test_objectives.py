@@ -17,13 +17,14 @@ from nas.errors import SpaceError
 from nas.registry import Registry
 from nas.sampling import sample
 from nas.space import Space, parse_space
-from nas.study.desk import open_desk
-from nas.study.importances import exploratory_importances
-from nas.study.ledger import Ledger
-from nas.study.materials import context_of
-from nas.study.storage import open_storage
+from nas.study.jobs.materials import context_of
+from nas.study.ledger.healing import heal
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.storage import open_storage
+from nas.study.ledger.trials import suggest
+from nas.study.searching.importances import exploratory_importances
 from nas.study.study import Study
-from nas.study.trials import suggest
+from nas.study.worker.desk import open_desk
 from nas.timing import latency_ms
 from nas.values.dominance import undominated
 from nas.values.front import front_of
@@ -171,7 +172,7 @@ def test_an_outcome_that_was_recorded_but_not_told_is_told_in_all_objectives(reg
     trial.set_user_attr("configuration", done["configuration"])
     trial.set_user_attr("outcome", done["outcome"])
     trial.set_user_attr("worker", [done["worker"][0], 2**22 + 1])  # no process of this machine
-    assert study.search.heal() == 1
+    assert heal(study.search) == 1
     assert study.search.study.trials[1].values == study.search.study.trials[0].values
 
 

@@ -10,7 +10,7 @@ from in_process import nas_here
 
 from nas.errors import PluginError, StudyError
 from nas.faults import out_of_memory
-from nas.study.storage import default_storage
+from nas.study.ledger.storage import default_storage
 from nas.study.study import Study
 
 # Four trials, the first three of them too large: more in a row than a plugin's errors may be.

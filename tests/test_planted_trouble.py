@@ -21,11 +21,11 @@ from nas.measuring.table import read_results
 from nas.registry import Registry, discover
 from nas.sampling import sample
 from nas.space import Space, parse_space
-from nas.study.storage import default_storage
+from nas.study.ledger.storage import default_storage
+from nas.study.ledger.trials import suggest
 from nas.study.study import Study
-from nas.study.trials import suggest
 from nas.values.outcome import Outcome
-from nas.values.records import Cell
+from nas.values.plans import Cell
 from nas.values.seeds import derive
 
 SPACE = """\

@@ -10,9 +10,9 @@ import pytest
 from conftest import clean_environment
 from servers import postgresql
 
-from nas.study.ledger import Ledger
-from nas.study.slots import Slot
-from nas.study.storage import open_storage
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.slots import Slot
+from nas.study.ledger.storage import open_storage
 
 
 @pytest.fixture(scope="module")

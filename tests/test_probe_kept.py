@@ -14,8 +14,8 @@ from nas.keeping import About, keep_network
 from nas.registry import Registry, discover
 from nas.sampling import first_choice, sample
 from nas.space import parse_space
-from nas.study.job import Job, run_job
-from nas.study.materials import context_of, load_split
+from nas.study.jobs.job import Job, run_job
+from nas.study.jobs.materials import context_of, load_split
 from nas.study.probing import probe_kept
 from nas.values.architecture import PluginNode
 from nas.values.outcome import Outcome

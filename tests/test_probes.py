@@ -21,11 +21,11 @@ from nas.probes.running import with_readings
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
-from nas.study.job import Job, run_job
-from nas.study.ledger import Ledger
-from nas.study.materials import context_of
-from nas.study.storage import default_storage, open_storage
-from nas.study.subjects import share_wrong
+from nas.study.jobs.job import Job, run_job
+from nas.study.jobs.materials import context_of
+from nas.study.jobs.subjects import share_wrong
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.storage import default_storage, open_storage
 from nas.testing.subject import completed
 from nas.tracking.entries import training_entry
 from nas.tracking.place import store_uri

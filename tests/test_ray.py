@@ -20,10 +20,10 @@ from optuna.trial import FrozenTrial, TrialState
 from servers import postgresql
 
 from nas.errors import UserError
-from nas.study.crew import Crew
-from nas.study.engines import open_engine
-from nas.study.ledger import Ledger
-from nas.study.storage import default_storage, open_storage
+from nas.study.crew.crew import Crew
+from nas.study.crew.engines import open_engine
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.storage import default_storage, open_storage
 
 # Ray looks after its nodes every three seconds, and misses one for a quarter of a minute: a test has less time.
 WATCHFUL = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
@@ -174,7 +174,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 @pytest.mark.parametrize(("workers", "gpus", "share"), [(3, 0, 0.0), (2, 4, 1.0), (4, 4, 1.0), (5, 4, 0.5), (3, 1, 0.3333)])
 def test_workers_share_the_gpus_of_a_cluster_so_that_all_find_room(workers: int, gpus: int, share: float) -> None:
-    from nas.study.on_ray import gpu_share
+    from nas.study.crew.on_ray import gpu_share
 
     assert gpu_share(workers, gpus) == share
 

@@ -21,7 +21,8 @@ from nas.measuring.of_record import effects_of, results_of
 from nas.measuring.table import write_results
 from nas.values.effects import Result
 from nas.values.outcome import Cost, Outcome, Status
-from nas.values.records import Cell, MatchedReference, MeasurePlan, StudyRecord, TrainingRecord
+from nas.values.plans import Cell, MatchedReference, MeasurePlan
+from nas.values.records import StudyRecord, TrainingRecord
 
 DEPTHS, LEVELS, K, DELTA = (1, 3, 9), ("identity", "gated"), 9, 0.01
 LAYERS = {1: 8, 3: 20, 9: 56}

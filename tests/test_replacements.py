@@ -10,11 +10,12 @@ from in_process import nas_here
 from nas.errors import StudyError
 from nas.registry import Registry
 from nas.space import Space, parse_space
-from nas.study.ledger import Ledger
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.slots import Slot
+from nas.study.ledger.storage import open_storage
 from nas.study.run import refuse_hopeless
-from nas.study.slots import Slot
-from nas.study.storage import open_storage
-from nas.values.records import Cell, TrainingRecord, lost_cells, owed_replicates
+from nas.values.plans import Cell
+from nas.values.records import TrainingRecord, lost_cells, owed_replicates
 from nas.values.seeds import derive
 
 DEPTH = "architecture.staged.depth"

@@ -35,7 +35,8 @@ from nas.values.domains import Scalar
 from nas.values.effects import CellSummary, Effects, Estimate, Interval
 from nas.values.outcome import Cost, Outcome
 from nas.values.outline import LayerRow
-from nas.values.records import Cell, MeasurePlan, State, StudyRecord, TrainingRecord
+from nas.values.plans import Cell, MeasurePlan
+from nas.values.records import State, StudyRecord, TrainingRecord
 
 NETWORK = "architecture.staged"
 FACTOR, DEPTH = f"{NETWORK}.shortcut", f"{NETWORK}.depth"

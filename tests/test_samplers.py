@@ -12,15 +12,15 @@ from nas.errors import SpaceError
 from nas.registry import Registry
 from nas.sampling import sample
 from nas.space import SearchOptions, Space, parse_space
-from nas.study.deciding import bare_job, decide
-from nas.study.desk import open_desk
-from nas.study.evolution import RegularizedEvolution
-from nas.study.ledger import Ledger
-from nas.study.samplers import make_pruner, make_sampler
-from nas.study.slots import Slot
-from nas.study.storage import open_storage
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.slots import Slot
+from nas.study.ledger.storage import open_storage
+from nas.study.ledger.trials import suggest
+from nas.study.searching.evolution import RegularizedEvolution
+from nas.study.searching.samplers import make_pruner, make_sampler
 from nas.study.study import Study
-from nas.study.trials import suggest
+from nas.study.worker.deciding import bare_job, decide
+from nas.study.worker.desk import open_desk
 from nas.values.architecture import Configuration
 from nas.values.outcome import Cost, Outcome
 

@@ -10,7 +10,7 @@ from nas.errors import SpaceError
 from nas.registry import Registry, discover
 from nas.sampling import Sample, first_choice, fixing, keyed_draw, refuse_unused, sample
 from nas.space import Decision, Space, parse_space
-from nas.study.trials import suggest
+from nas.study.ledger.trials import suggest
 from nas.values.architecture import PluginNode
 from nas.values.domains import Scalar
 

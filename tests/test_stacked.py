@@ -14,7 +14,7 @@ from nas.recipe import Recipe
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import parse_space
-from nas.study.materials import load_split, load_task
+from nas.study.jobs.materials import load_split, load_task
 from nas.training.course import Goal
 from nas.training.fit import train
 from nas.training.stacked import Member, train_together

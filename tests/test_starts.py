@@ -14,10 +14,10 @@ from nas.errors import SpaceError, UserError
 from nas.registry import Registry
 from nas.sampling import sample
 from nas.space import Space, parse_space
-from nas.study.ledger import Ledger
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.trials import suggest
 from nas.study.preview import preview
 from nas.study.study import Study
-from nas.study.trials import suggest
 from nas.values.domains import Scalar
 from nas.values.outcome import Cost, Outcome
 

@@ -12,12 +12,13 @@ from nas.registry import Registry, discover
 from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
 from nas.space.task_section import metrics_of
-from nas.study.job import Job, run_job
-from nas.study.materials import context_of, describe_data, load_split, load_task
+from nas.study.jobs.job import Job, run_job
+from nas.study.jobs.materials import context_of, describe_data, load_split, load_task
 from nas.values.architecture import PluginNode
 from nas.values.metrics import Metric, metric_of
 from nas.values.outcome import Cost, Outcome
-from nas.values.records import Cell, MeasurePlan, StudyRecord, TrainingRecord
+from nas.values.plans import Cell, MeasurePlan
+from nas.values.records import StudyRecord, TrainingRecord
 
 DATA_SETS = """
 import torch

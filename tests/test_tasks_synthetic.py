@@ -8,8 +8,8 @@ from nas.plugin import Data
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import load_space, parse_space
-from nas.study.job import Job, run_job
-from nas.study.materials import context_of
+from nas.study.jobs.job import Job, run_job
+from nas.study.jobs.materials import context_of
 from nas.training.data import split_data
 from nas.values.architecture import PluginNode, Value
 from nas.values.outcome import Cost, Outcome

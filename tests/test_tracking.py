@@ -28,7 +28,8 @@ from nas.tracking.names import run_name
 from nas.values.architecture import Architecture, Configuration, PluginNode
 from nas.values.effects import CellSummary, Effects, Estimate, Interval
 from nas.values.outcome import Cost, Outcome
-from nas.values.records import Cell, MeasurePlan, StudyRecord, TrainingRecord
+from nas.values.plans import Cell, MeasurePlan
+from nas.values.records import StudyRecord, TrainingRecord
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 START = datetime(2026, 1, 5, 12, 0, 0)

@@ -35,15 +35,15 @@ from nas.registry import Registry, discover
 from nas.report.retest import lines, sentence
 from nas.space import parse_space
 from nas.space.written_out import written_out
-from nas.study.crew import threads_for
-from nas.study.job import Job, run_job
-from nas.study.materials import context_of, load_split
+from nas.study.crew.crew import threads_for
+from nas.study.jobs.job import Job, run_job
+from nas.study.jobs.materials import context_of, load_split
+from nas.study.ledger.storage import default_storage
 from nas.study.origins import study_to_train
-from nas.study.storage import default_storage
 from nas.study.study import Study
-from nas.study.worker import work
+from nas.study.worker.worker import work
 from nas.values.effects import Interval
-from nas.values.records import Cell
+from nas.values.plans import Cell
 from nas.values.seeds import derive
 
 DEPTH, RATE = "architecture.mlp.depth", "train.optimizer.sgd.lr"

@@ -15,8 +15,8 @@ from nas.recipe import Recipe
 from nas.registry import Registry
 from nas.sampling import first_choice, fixing, sample
 from nas.space import Space, parse_space
-from nas.study.job import Job, run_in_processes
-from nas.study.materials import context_of, load_data, load_task
+from nas.study.jobs.job import Job, run_in_processes
+from nas.study.jobs.materials import context_of, load_data, load_task
 from nas.training.course import Goal
 from nas.training.data import Batches, split_data
 from nas.training.fit import train

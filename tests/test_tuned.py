@@ -20,11 +20,11 @@ from nas.measuring.of_record import effects_of
 from nas.registry import Registry
 from nas.sampling import sample
 from nas.space import Space, parse_space
-from nas.study.samplers import make_sampler
-from nas.study.storage import default_storage
+from nas.study.ledger.storage import default_storage
+from nas.study.ledger.trials import suggest
+from nas.study.searching.samplers import make_sampler
+from nas.study.searching.tuning import ArmSearch, sampler_seed
 from nas.study.study import Study
-from nas.study.trials import suggest
-from nas.study.tuning import ArmSearch, sampler_seed
 from nas.values.outcome import Cost, Outcome
 
 SPACE = """\

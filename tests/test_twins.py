@@ -16,7 +16,7 @@ from nas.plugin import Block, Data, NetworkContext
 from nas.registry import discover
 from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
-from nas.study.materials import load_task
+from nas.study.jobs.materials import load_task
 from nas.training.augmenting import Augmenter
 from nas.training.course import Goal
 from nas.training.data import Batches, split_data

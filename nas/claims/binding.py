@@ -17,7 +17,7 @@ from nas.space.task_section import figures_of
 from nas.values.claims import Claim, FigureSpec
 from nas.values.domains import written
 from nas.values.metrics import ACCURACY, ERROR
-from nas.values.records import MeasurePlan
+from nas.values.plans import MeasurePlan
 
 
 def bind(claim: Claim, registry: Registry, *, data: str | None = None, replicates: int | None = None) -> Space:

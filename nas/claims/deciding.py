@@ -27,7 +27,8 @@ from nas.measuring.verdicts import (
 )
 from nas.values.claims import CONTRADICTED, NO_VERDICT, SUPPORTED, UNDETERMINED, Claim, Condition, Found, Outcomes
 from nas.values.effects import Interval
-from nas.values.records import MeasurePlan, StudyRecord
+from nas.values.plans import MeasurePlan
+from nas.values.records import StudyRecord
 
 ALPHA = 0.05
 _ROUNDING = 1e-12

@@ -34,7 +34,7 @@ def command(space: str, data: str | None, data_options: dict[str, str], plugins:
     from rich.console import Console
 
     from nas.api import load_space
-    from nas.study.materials import describe_data, study_key
+    from nas.study.jobs.materials import describe_data, study_key
     from nas.study.preview import preview
 
     loaded = load_space(space, plugins=plugins, data=data, data_options=data_options)
@@ -53,7 +53,7 @@ def command(space: str, data: str | None, data_options: dict[str, str], plugins:
 
 def about_data(space: Space) -> str:
     """Say what the data set of a space is and how it is split; it is read for that."""
-    from nas.study.materials import describe_data
+    from nas.study.jobs.materials import describe_data
 
     about = describe_data(space)
     size, own = "×".join(map(str, about["input_shape"])), ", the test part its own" if about["own_test_part"] else ""
@@ -128,7 +128,7 @@ def _tree(space: Space) -> Tree:
     from rich.tree import Tree
 
     from nas.space import Decision
-    from nas.study.materials import study_key
+    from nas.study.jobs.materials import study_key
 
     roles, told = _roles(space), set[str]()
 

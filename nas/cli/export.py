@@ -39,8 +39,8 @@ def command(
     from nas.errors import UserError
     from nas.exporting import export_network, log_as_model
     from nas.paths import default_store
-    from nas.study.known import find_study
-    from nas.study.storage import default_storage
+    from nas.study.ledger.known import find_study
+    from nas.study.ledger.storage import default_storage
 
     source = source or find_study(None, storage or default_storage(store or default_store()))["title"]
     if as_model and Path(source).is_file():

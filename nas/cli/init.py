@@ -27,7 +27,7 @@ def command(source: str | None, to: Path | None, plugins: tuple[str, ...]) -> No
     from nas.cli.check import about_data
     from nas.registry import discover
     from nas.space import parse_space
-    from nas.study.materials import describe_data
+    from nas.study.jobs.materials import describe_data
 
     registry = discover(plugins)
     start = draft(source, to)

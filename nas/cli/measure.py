@@ -73,7 +73,7 @@ def command(
     """
     console = Console(stderr=as_json)
     with progress(console, detail) as watch:
-        from nas.study import early
+        from nas.study.crew import early
 
         if engine == "local":
             early.start()

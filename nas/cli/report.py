@@ -27,7 +27,7 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
       nas report residual-digits-9738de0a
     """
     from nas.concluding import TrainResult, concluded
-    from nas.study.storage import default_storage
+    from nas.study.ledger.storage import default_storage
     from nas.study.study import Study
 
     folder = store or default_store()

@@ -42,9 +42,9 @@ def command(
     from nas.errors import UserError
     from nas.paths import default_store, keep_cache_in
     from nas.study.aiming import best_of
-    from nas.study.crew import default_workers, threads_for
+    from nas.study.crew.crew import default_workers, threads_for
+    from nas.study.ledger.storage import default_storage
     from nas.study.rerunning import find_training, place_of_run, rerun
-    from nas.study.storage import default_storage
     from nas.study.study import Study
     from nas.tracking.networks import is_run
     from nas.tracking.place import store_uri

@@ -35,7 +35,7 @@ def command(
     from nas.api import load_space
     from nas.building import cost_of
     from nas.outlining import outline
-    from nas.study.materials import context_of
+    from nas.study.jobs.materials import context_of
     from nas.study.preview import saying_the_decisions
 
     loaded = load_space(space, plugins=plugins, data=data, data_options=data_options)

@@ -23,8 +23,8 @@ def command(store: Path | None, storage: str | None, as_json: bool) -> None:
     Example:
       nas studies
     """
-    from nas.study.known import studies_in
-    from nas.study.storage import default_storage
+    from nas.study.ledger.known import studies_in
+    from nas.study.ledger.storage import default_storage
 
     url = storage or default_storage(store or default_store())
     found = studies_in(url)

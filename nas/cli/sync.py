@@ -24,7 +24,7 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
       MLFLOW_TRACKING_URI=http://127.0.0.1:5000 nas sync
     """
     from nas.concluding import concluded
-    from nas.study.storage import default_storage
+    from nas.study.ledger.storage import default_storage
     from nas.study.study import Study
 
     folder = store or default_store()

@@ -25,10 +25,10 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
     """
     import torch
 
-    from nas.study.kept import FOLDER
-    from nas.study.storage import default_storage
+    from nas.study.jobs.kept import FOLDER
+    from nas.study.ledger.storage import default_storage
     from nas.study.study import Study
-    from nas.study.worker import work
+    from nas.study.worker.worker import work
 
     torch.set_num_threads(threads)
     folder = store or default_store()

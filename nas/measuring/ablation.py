@@ -16,7 +16,8 @@ from nas.values.architecture import key_of
 from nas.values.domains import Choices, FloatRange, IntRange, Scalar, written
 from nas.values.effects import Effects, Estimate
 from nas.values.metrics import Direction, metric_of
-from nas.values.records import Cell, Change, MeasurePlan, Phase
+from nas.values.plans import Cell, Change, MeasurePlan
+from nas.values.records import Phase
 from nas.values.seeds import derive
 
 FACTOR, UNCHANGED = "change", "unchanged"

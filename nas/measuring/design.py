@@ -18,7 +18,8 @@ from nas.values.architecture import Configuration, key_of
 from nas.values.domains import Scalar, written
 from nas.values.effects import EFFECT, TUNED
 from nas.values.outcome import Cost
-from nas.values.records import Cell, MatchedReference, MeasurePlan, Phase, Winner
+from nas.values.plans import Cell, MatchedReference, MeasurePlan, Winner
+from nas.values.records import Phase
 from nas.values.seeds import derive
 
 MAX_REDRAWS = 200

@@ -12,7 +12,8 @@ from nas.measuring.capacity import MISMATCH_ALLOWED
 from nas.measuring.estimates import estimate
 from nas.values.domains import Scalar, written
 from nas.values.effects import MATCHED, Contrast, Effects, Mismatch, Result
-from nas.values.records import MAX_ATTEMPTS, Cell, MeasurePlan, StudyRecord
+from nas.values.plans import Cell, MeasurePlan
+from nas.values.records import MAX_ATTEMPTS, StudyRecord
 
 
 def results_of(record: StudyRecord) -> tuple[Result, ...]:

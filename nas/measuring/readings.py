@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from nas.values.domains import Scalar
-from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord
+from nas.values.plans import MeasurePlan
+from nas.values.records import StudyRecord, TrainingRecord
 
 At = tuple[Scalar, ...]
 _ENTRY = re.compile(r"(\w+\.\w+)\[(first|last|[1-9]\d*)\]")

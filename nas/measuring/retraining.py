@@ -15,7 +15,8 @@ from nas.values.architecture import Configuration, key_of
 from nas.values.domains import Scalar
 from nas.values.effects import Interval
 from nas.values.metrics import Direction
-from nas.values.records import Cell, MeasurePlan, Phase, StudyRecord
+from nas.values.plans import Cell, MeasurePlan
+from nas.values.records import Phase, StudyRecord
 from nas.values.seeds import derive
 
 FACTOR, RETRAINED = "seed", "retrained"

@@ -12,7 +12,8 @@ from rich.text import Text
 from nas.report.values import Row, Table
 from nas.report.words import ABSENT, MINUS, Unit, count_text, level_text, listing, p_text, plural, short_names, tone
 from nas.values.effects import CellSummary, Effects, Estimate
-from nas.values.records import Change, StudyRecord
+from nas.values.plans import Change
+from nas.values.records import StudyRecord
 
 WIDTH = 80
 HEAD = ("decision", "from → to", "effect", "interval", "p", "fail", "params", "verdict")

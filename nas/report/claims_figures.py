@@ -13,7 +13,8 @@ from nas.report.values import Figure, Key, Panel
 from nas.report.words import level_text, plural
 from nas.values.claims import Claim, FigureSpec
 from nas.values.domains import Scalar, written
-from nas.values.records import MeasurePlan, StudyRecord
+from nas.values.plans import MeasurePlan
+from nas.values.records import StudyRecord
 
 Columns = Sequence[Sequence[float]]
 """The replicates' values at each place along the x axis."""

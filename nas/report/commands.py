@@ -9,7 +9,8 @@ from nas.measuring.of_record import scope_of, unit_of
 from nas.measuring.table import write_scalar
 from nas.values.domains import written
 from nas.values.effects import Effects
-from nas.values.records import MeasurePlan, StudyRecord
+from nas.values.plans import MeasurePlan
+from nas.values.records import StudyRecord
 
 
 def again(record: StudyRecord) -> str:

@@ -14,7 +14,7 @@ from nas.measuring.design import Twins
 from nas.measuring.retraining import Retraining
 from nas.sampling import recognise, refuse_unused
 from nas.space import Asked, MeasureOptions, Space, Template, asked_measure
-from nas.study.starts import decisions_of
+from nas.study.searching.starts import decisions_of
 from nas.study.study import Study
 from nas.values.architecture import PluginNode
 from nas.values.domains import Scalar

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import UserError
-from nas.study.crew import Crew, Engine, Task, ThisMachine
+from nas.study.crew.crew import Crew, Engine, Task, ThisMachine
+from nas.study.crew.room import workers_per_gpu
 from nas.study.environment import environment
-from nas.study.ledger import Ledger
-from nas.study.room import workers_per_gpu
+from nas.study.ledger.healing import heal
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.trials import is_running
 from nas.study.run import Run
+from nas.study.searching.tuning import told_winner
 from nas.study.study import Study
-from nas.study.trials import is_running
-from nas.study.tuning import told_winner
 from nas.values.records import SEARCHING
 
 
@@ -51,7 +52,7 @@ def drive(
                     yield {"event": "tuned", "lines": tuple(map(told_winner, winners))}
     finally:
         for ledger in ledgers:
-            ledger.heal()
+            heal(ledger)
         study.search.study.set_user_attr("driver", None)
         study.refresh()
 

@@ -18,7 +18,7 @@ from nas.sampling import refuse_unused
 from nas.space import Space, parse_space
 from nas.space.written_out import written_out
 from nas.study.aiming import base_from_file, best_of
-from nas.study.known import studies_in
+from nas.study.ledger.known import studies_in
 from nas.study.study import Study
 from nas.tracking.networks import fetch_network, is_run, tags_of
 from nas.tracking.runs import identity

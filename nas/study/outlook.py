@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nas.measuring.looks import nominal_alpha
+from nas.study.crew.room import workers_of
 from nas.study.preview import seconds_of
-from nas.study.room import workers_of
 from nas.study.study import Study
 from nas.values.effects import LOOKS
 

@@ -19,10 +19,10 @@ from nas.measuring.design import PlannedTraining, Twins
 from nas.measuring.looks import nominal_alpha
 from nas.sampling import Sample, first_choice, fixing, keyed_draw, sample
 from nas.space import Space, size_of
-from nas.study.gating import check_probes
-from nas.study.grouping import grouping_in, told
-from nas.study.materials import context_of, describe_data, load_data, load_task
-from nas.study.room import workers_of
+from nas.study.crew.room import workers_of
+from nas.study.jobs.grouping import grouping_in, told
+from nas.study.jobs.materials import context_of, describe_data, load_data, load_task
+from nas.study.searching.gating import check_probes
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar, written
 from nas.values.outcome import Cost

@@ -14,10 +14,10 @@ from nas.probes.running import measured
 from nas.registry import Registry
 from nas.sampling import Sample, first_choice, fixing, refuse_unused, sample
 from nas.space import Space
-from nas.study.job import Job, run_job
-from nas.study.materials import context_of, load_split, load_task, refuse_without_data
+from nas.study.jobs.job import Job, run_job
+from nas.study.jobs.materials import context_of, load_split, load_task, refuse_without_data
+from nas.study.jobs.subjects import built_probes, subject_of
 from nas.study.preview import saying_the_decisions
-from nas.study.subjects import built_probes, subject_of
 from nas.values.architecture import PluginNode
 from nas.values.domains import Scalar
 from nas.values.outcome import Outcome

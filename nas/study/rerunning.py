@@ -15,10 +15,10 @@ from nas.measuring.capacity import with_widths
 from nas.sampling import first_choice, fixing, sample
 from nas.space import Space
 from nas.study.environment import environment
-from nas.study.job import Job, run_in_processes, run_job, split_seed_of
-from nas.study.materials import context_of
+from nas.study.jobs.job import Job, run_in_processes, run_job, split_seed_of
+from nas.study.jobs.materials import context_of
+from nas.study.jobs.together import run_jobs
 from nas.study.study import Study
-from nas.study.together import run_jobs
 from nas.tracking.networks import tags_of
 from nas.tracking.runs import identity
 from nas.values.architecture import Configuration

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.measuring.retraining import Retest, Retraining, retest_of
-from nas.study.kept import kept_files
-from nas.study.known import studies_in
+from nas.study.jobs.kept import kept_files
+from nas.study.ledger.known import studies_in
 from nas.study.scoring import known_score
 from nas.study.study import Study
 from nas.values.records import TrainingRecord

@@ -10,12 +10,14 @@ from typing import Any, Protocol
 
 from nas.errors import StudyError
 from nas.faults import OUT_OF_MEMORY
-from nas.study.crew import Crew
-from nas.study.ledger import Ledger
-from nas.study.processes import LOST, End
-from nas.study.slots import Slot
+from nas.study.crew.crew import Crew
+from nas.study.crew.processes import LOST, End
+from nas.study.ledger.healing import close_of, heal
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.slots import Slot
 from nas.values.architecture import write
-from nas.values.records import MAX_ATTEMPTS, SEARCHING, Cell, TrainingRecord
+from nas.values.plans import Cell
+from nas.values.records import MAX_ATTEMPTS, SEARCHING, TrainingRecord
 
 MAX_BROKEN_IN_A_ROW = 3
 HEAL_EVERY_S = 2.0
@@ -99,7 +101,7 @@ class Run:
         self.study.search.write_through()
         self.study.catch_up()
         for ledger in self.ledgers:
-            ledger.heal()
+            heal(ledger)
             searching = ledger.phase == "search"
             if ledger.phase not in SEARCHING and (lost := ledger.lost()) != self.lost:
                 self.lost = lost
@@ -164,7 +166,7 @@ class Run:
         for worker, end in dead:
             if end.status == LOST and worker:
                 for ledger in self.ledgers:
-                    ledger.heal(gone=worker)
+                    heal(ledger, gone=worker)
             if not isinstance(end.status, int):
                 continue
             if end.status > 0:
@@ -176,7 +178,7 @@ class Run:
                 message = "the worker was killed with SIGKILL: by the system, most often for want of memory, or by a person"
             else:
                 continue
-            slots = [slot for ledger in self.ledgers for slot in ledger.close_of(worker, message)] if worker else []
+            slots = [slot for ledger in self.ledgers for slot in close_of(ledger, worker, message)] if worker else []
             if slots and -end.status in CRASHES:
                 self._broke(message, slots[:1])  # a group that was lost with its worker is one loss
             elif slots:

@@ -9,8 +9,8 @@ import torch
 
 from nas.keeping import read_network
 from nas.registry import Registry
-from nas.study.kept import best_file
-from nas.study.materials import load_split, load_task
+from nas.study.jobs.kept import best_file
+from nas.study.jobs.materials import load_split, load_task
 from nas.study.study import Study
 from nas.training.loading import loader
 

@@ -17,10 +17,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.measuring.design import PlannedTraining
-from nas.study.ledger import Ledger
-from nas.study.slots import attrs_of, group_of
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.slots import attrs_of, group_of
+from nas.study.ledger.trials import TOLD
 from nas.study.study import Study
-from nas.study.trials import TOLD
 from nas.values.architecture import Configuration, PluginNode, Value, key_of, write
 from nas.values.outcome import Outcome
 from nas.values.records import SEARCHING, GroupMember

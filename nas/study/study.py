@@ -17,20 +17,22 @@ from nas.measuring.retraining import Retraining
 from nas.plugin import NetworkContext
 from nas.registry import discover
 from nas.space import MeasureOptions, Space, parse_space
-from nas.study.baseline import Baseline, ask_for_baseline
-from nas.study.gating import check_probes
-from nas.study.grouping import grouping_in
-from nas.study.known import KEPT, changes, find_study, studies_in
-from nas.study.ledger import Ledger
-from nas.study.materials import context_of, describe_data, identity_of, refuse_without_data, study_key
-from nas.study.results import Results
-from nas.study.slots import Slot
-from nas.study.starts import starts_of
-from nas.study.storage import open_storage
-from nas.study.tuning import Tuning
+from nas.study.jobs.grouping import grouping_in
+from nas.study.jobs.materials import context_of, describe_data, identity_of, refuse_without_data, study_key
+from nas.study.ledger.known import KEPT, changes, find_study, studies_in
+from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.results import Results
+from nas.study.ledger.slots import Slot
+from nas.study.ledger.storage import open_storage
+from nas.study.recording import record_of
+from nas.study.searching.baseline import Baseline, ask_for_baseline
+from nas.study.searching.gating import check_probes
+from nas.study.searching.starts import starts_of
+from nas.study.searching.tuning import Tuning
 from nas.values.architecture import Configuration
 from nas.values.outcome import Cost
-from nas.values.records import MeasurePlan, StudyRecord, TrainingRecord, Winner, owed_replicates
+from nas.values.plans import Winner
+from nas.values.records import StudyRecord, TrainingRecord, owed_replicates
 from nas.values.seeds import derive
 
 
@@ -54,7 +56,7 @@ class Study:
     """The random search beside the search, where it was asked for."""
     driven: tuple[str, ...] = ()
     """The phases that the run in progress works on: `nas measure` leaves the search as it is."""
-    _results: Results = field(default_factory=Results)
+    results: Results = field(default_factory=Results)
     _slots: list[Slot] = field(default_factory=list)
     _costs: dict[tuple[str, NetworkContext], Cost] = field(default_factory=dict)
 
@@ -169,71 +171,34 @@ class Study:
 
     def refresh(self) -> None:
         """Read every trial of the ledger anew."""
-        self._results = Results({ledger.name: {r.number: r for r in ledger.records()} for ledger in self.ledgers})
+        self.results = Results({ledger.name: {r.number: r for r in ledger.records()} for ledger in self.ledgers})
 
     def note(self, event: Mapping[str, Any]) -> TrainingRecord | None:
         """Take up what a worker said about a trial; return its record now."""
         ledger = next((ledger for ledger in self.ledgers if ledger.name == event.get("ledger")), None)
         if ledger is None:
             return None
-        return self._results.note(ledger.name, ledger.record(event["trial"]))
+        return self.results.note(ledger.name, ledger.record(event["trial"]))
 
     def catch_up(self) -> None:
         """Take up what ended without a word to this process: on other machines, whose workers speak to the ledger alone."""
         for ledger in self.ledgers:
             for record in ledger.newly_finished():
-                self._results.note(ledger.name, record)
+                self.results.note(ledger.name, record)
 
     def latest(self, event: Mapping[str, Any]) -> TrainingRecord | None:
         """Return the record of the trial that an event is about, as it was last noted."""
-        return self._results.latest(event.get("ledger", ""), event.get("number", -1))
+        return self.results.latest(event.get("ledger", ""), event.get("number", -1))
 
     def record(self) -> StudyRecord:
         """Return the study's frozen state."""
-        space, ablation = self.space, self.design if isinstance(self.design, Ablation) else None
-        return StudyRecord(
-            name=space.name,
-            key=f"{self.key}/{self.design.name}" if self.design and self.is_beside else self.key,
-            space_file=space.file,
-            space_text=space.text,
-            objective=space.search.objective,
-            direction=space.search.direction,
-            costs=space.search.costs,
-            gate=str(space.gate or ""),
-            metrics=space.metrics,
-            search=() if self.is_beside else self._results.of(self.search.name),
-            measured=self._measured(),
-            planned_search=0 if self.is_beside else space.search.trials or 0,
-            plan=self._plan(),
-            environment=self.search.about.get("environment", {}),
-            data=self.search.about.get("data") or describe_data(space),
-            created=self._results.begun,
-            changes=ablation.changes if ablation else (),
-            left_out=ablation.left_out if ablation else (),
-            tuning=self.tuning.numbered(self._results.of) if self.tuning else (),
-            baseline=self._results.of(self.baseline.ledger.name) if self.baseline and not self.is_beside else (),
-            planned_baseline=self.baseline.size(self._results.of(self.search.name)) if self.baseline and not self.is_beside else 0,
-            winners=self.design.winners if isinstance(self.design, Twins) else (),
-            domains={path: decision.domain for path, decision in space.decisions.items()},
-        )
+        return record_of(self)
 
     def with_search(self) -> StudyRecord:
         """Return the state with the search's trials, which the record of a design beside the study leaves out."""
         if not self.is_beside:
             return self.record()
         return replace(self.record(), search=self.search.records(), planned_search=self.space.search.trials or 0)
-
-    def _plan(self) -> MeasurePlan | None:
-        if self.design is None or self.measured is None:
-            return None
-        return replace(self.design.plan, looks_changed_after=self.measured.about.get("looks_changed_after", 0))
-
-    def _measured(self) -> tuple[TrainingRecord, ...]:
-        """Return the trainings of the design; references that were matched once and are no longer asked for are left out."""
-        if self.design is None or self.measured is None:
-            return ()
-        levels = self.design.plan.trained_levels
-        return tuple(t for t in self._results.of(self.measured.name) if t.cell and t.cell.level in levels)
 
     @property
     def planned_measure(self) -> int:
@@ -250,7 +215,7 @@ class Study:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is waiting or running."""
-        return not any(t.state in ("waiting", "running") for ledger in self.ledgers for t in self._results.of(ledger.name))
+        return not any(t.state in ("waiting", "running") for ledger in self.ledgers for t in self.results.of(ledger.name))
 
     def read_look(self) -> str:
         """At a planned look, say what it came to, and where it did not decide plan the replicates up to the next; else ''.

@@ -21,7 +21,7 @@ from scipy import stats
 
 from nas.measuring.statistics import Floats, half_width, mean_and_sd
 from nas.space import SearchOptions
-from nas.study.samplers import make_sampler
+from nas.study.searching.samplers import make_sampler
 from nas.values.seeds import derive
 
 QUICK, FULL = 40, 120

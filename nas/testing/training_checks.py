@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.plugin import Data, DataSet, Task
-from nas.study.materials import load_task
+from nas.study.jobs.materials import load_task
 from nas.testing.subject import Subject, broken
 from nas.values.architecture import PluginNode
 

@@ -13,7 +13,8 @@ from nas.tracking.names import run_name
 from nas.values.architecture import write
 from nas.values.domains import Scalar
 from nas.values.effects import CellSummary, Effects, Estimate, slug_of
-from nas.values.records import MeasurePlan, StudyRecord
+from nas.values.plans import MeasurePlan
+from nas.values.records import StudyRecord
 
 _ENDS = {"pruned": "pruned", "did not train": "failed", "broken": "broken"}
 

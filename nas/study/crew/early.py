@@ -1,0 +1,62 @@
+"""Layer 4: one worker process, started before it is known what for: it imports torch and Lightning while its starter prepares the study.
+
+The first line on its standard input says what a worker's command line, environment and current folder would; from then on it is
+that worker. It ends where its standard input closes instead.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+# glibc gives the memory of each freed activation back and faults it in again at the next step: 30,000 page faults a training of
+# 20 layers. With these it keeps what it has, and what a step needs is the same at every step.
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**31), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
+
+_ready: list[subprocess.Popen[str]] = []
+
+
+def spawn(command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None) -> subprocess.Popen[str]:
+    """Start a worker's process, in `folder` where one is given; it ends when the pipe to it closes."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,  # it closes when this process ends, however it ends, and the worker with it
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**KEEP_MEMORY, **os.environ, **environment},
+        start_new_session=True,  # Ctrl-C goes to the starter alone, which then ends its workers
+    )
+
+
+def start() -> None:
+    """Start the process, at the beginning of a command that is going to train. Where nothing takes it, it ends with this one."""
+    _ready.append(spawn([sys.executable, "-m", "nas.study.worker"], {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}))
+    atexit.register(_end)
+
+
+def take(arguments: Sequence[str], environment: Mapping[str, str], folder: Path | None = None) -> subprocess.Popen[str] | None:
+    """Make a worker of the process that was started early, where and as `spawn` would start one now; None where there is none."""
+    while _ready:
+        process = _ready.pop()
+        with suppress(BrokenPipeError):  # it was killed meanwhile
+            assert process.stdin is not None  # it was asked for
+            # The current folder, whose plugins it will find, and the environment may have changed since it was started.
+            told = {"arguments": list(arguments), "environment": {**os.environ, **environment}, "folder": str(folder or Path.cwd())}
+            process.stdin.write(json.dumps(told) + "\n")
+            process.stdin.flush()
+            return process
+    return None
+
+
+def _end() -> None:
+    for process in _ready:
+        process.kill()
+        process.wait()

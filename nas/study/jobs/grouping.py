@@ -1,0 +1,160 @@
+"""Layer 4: which measured trainings are trained together as one program: groups that the plan fixes, never what happens to be free.
+
+A group is trainings of one arm at one place of the design, in replicates that decided alike but for the optimizer's parameters. Every arm
+has the same groups, so that twins are trained in groups of one size; where the network of one arm cannot be stacked, the trainings
+of all arms at that place are on their own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import TypeVar
+
+import torch
+
+from nas.building import build, build_recipe, cost_of
+from nas.measuring.design import PlannedTraining
+from nas.plugin import Pictures
+from nas.space import Space
+from nas.space.sections import Vectorise
+from nas.study.jobs.materials import context_of, load_split, load_task
+from nas.study.jobs.subjects import built_probes
+from nas.study.ledger.slots import Slot
+from nas.training.stacking import why_not_stacked
+from nas.values.architecture import Configuration, PluginNode, key_of
+from nas.values.domains import written
+from nas.values.records import GroupMember
+
+AUTO_LIMIT, AUTO_MACS = 8, 8_000_000
+"""With `vectorise: auto`: the size of a group, and the multiply-accumulates of a layer for one batch up to which groups pay on a CPU.
+
+Measured (benchmarks/together.py): a group of eight was 1.4 and 1.8 times as fast at 4 and 1 million, 1.07 times at 16, slower at 48.
+"""
+TRIED_ON = 8
+"""Examples of the training part on which a stack is tried, half of them for each of two networks."""
+
+T = TypeVar("T")
+WhyNot = Callable[[PlannedTraining], str]
+Known = Mapping[str, tuple[GroupMember, ...]]
+
+
+@dataclass
+class Grouping:
+    """How a space's measured trainings are grouped; `vectorise` is as `measure:` says it. Each architecture is tried once."""
+
+    space: Space
+    vectorise: Vectorise
+    _known: dict[str, str] = field(default_factory=dict)
+
+    def slots(self, planned: Iterable[PlannedTraining], known: Known) -> list[Slot]:
+        """Return the slots of planned trainings; groups that are `known` stay as they are."""
+        limit = AUTO_LIMIT if self.vectorise == "auto" else self.vectorise
+        return slots_of(planned, limit=limit, known=known if limit > 1 else {}, why_not=self.why_not)
+
+    def why_not(self, planned: PlannedTraining) -> str:
+        """Return why a training is not to be stacked with its like; '' where it may be."""
+        configuration = planned.sample.configuration
+        key = key_of([configuration.architecture.to_dict(), _but_optimizer(configuration.train).to_dict(), configuration.data.to_dict()])
+        if key not in self._known:
+            self._known[key] = self._recipe(configuration) or self._size(configuration) or self._network(configuration)
+        return self._known[key]
+
+    def _size(self, configuration: Configuration) -> str:
+        if self.vectorise != "auto":
+            return ""
+        cost = cost_of(configuration.architecture, self.space.registry, context_of(self.space, configuration))
+        macs = cost.macs * build_recipe(configuration.train, self.space.registry).batch_size // max(1, cost.num_layers)
+        told = f"a layer of it has {macs / 1e6:.3g}M MACs a batch, and with more than {AUTO_MACS / 1e6:g}M it is as fast alone"
+        return told if macs > AUTO_MACS else ""
+
+    def _recipe(self, configuration: Configuration) -> str:
+        recipe = build_recipe(configuration.train, self.space.registry)
+        if recipe.devices != 1 or recipe.num_nodes != 1 or recipe.strategy != "auto":
+            return "its recipe shares a training between devices"
+        if recipe.precision == "16-mixed":
+            return "its recipe scales gradients (precision: 16-mixed)"
+        if any(isinstance(moment, int) for _, probe in built_probes(self.space.probes, self.space.registry) for moment in probe.at):
+            return "a probe looks at it in the midst of the training"
+        return ""
+
+    def _network(self, configuration: Configuration) -> str:
+        space = self.space
+        split = load_split(configuration.data, space.registry, space.seed, configuration.task)
+        if isinstance(split.train.source, Pictures):
+            return "its pictures are decoded while it trains"
+        inputs, targets = split.train.take(torch.arange(TRIED_ON))
+        make = partial(_make, configuration, space)
+        return why_not_stacked(make, inputs, targets, load_task(configuration.task, space.registry).loss)
+
+
+def _make(configuration: Configuration, space: Space, seed: int) -> torch.nn.Module:
+    return build(configuration.architecture, space.registry, context_of(space, configuration), seed=seed)
+
+
+@lru_cache(maxsize=4)
+def grouping_in(space: Space, vectorise: Vectorise) -> Grouping:
+    """Return how a space's trainings are grouped; one for all who ask, since it remembers what it has tried."""
+    return Grouping(space, vectorise)
+
+
+def slots_of(planned: Iterable[PlannedTraining], *, limit: int, known: Known, why_not: WhyNot) -> list[Slot]:
+    """Return the slots of planned trainings, in groups of at most `limit`; groups that are `known` stay as they are."""
+    trainings = list(planned)
+    groups = dict(known)
+    if limit > 1:
+        for members in _groups([p for p in trainings if p.slot not in known], limit, why_not):
+            group = tuple(GroupMember(p.slot, p.seed, tuple(p.sample.decisions), p.widths) for p in members)
+            groups.update((p.slot, group) for p in members)
+    return [Slot(p.slot, p.seed, dict(p.sample.decisions), p.cell, p.widths, groups.get(p.slot, ())) for p in trainings]
+
+
+def told(planned: Sequence[PlannedTraining], slots: Sequence[Slot], why_not: WhyNot) -> tuple[str, ...]:
+    """Say in sentences which trainings are to be trained as one program, and why others are not."""
+    grouped, sizes = [slot for slot in slots if slot.group], sorted({len(slot.group) for slot in slots if slot.group})
+    some = f"{len(grouped):,} of {len(slots):,}, in groups of {' and '.join(map(str, sizes))}"
+    lines = [f"As one program are trained {some if grouped else 'none of them'}."]
+    reasons: dict[str, str] = {}
+    for training, slot in zip(planned, slots, strict=True):
+        if not slot.group and (reason := why_not(training)):
+            reasons.setdefault(reason, written(training.cell.level))
+    lines += [f"Alone is trained {level}, and so is every arm where it is: {reason}." for reason, level in reasons.items()]
+    alone = {slot.cell.replicate for slot in slots if slot.cell and not slot.group}
+    if alone and not reasons:
+        lines.append(f"Of {len(alone)} replicates none decided on the same networks as another.")
+    return tuple(lines)
+
+
+def _groups(planned: Sequence[PlannedTraining], limit: int, why_not: WhyNot) -> Iterator[list[PlannedTraining]]:
+    """Yield groups of two and more."""
+    replicates: dict[int, list[PlannedTraining]] = {}
+    for training in planned:
+        replicates.setdefault(training.cell.replicate, []).append(training)
+    alike: dict[str, list[list[PlannedTraining]]] = {}
+    for cells in replicates.values():
+        alike.setdefault(key_of([_signature(p) for p in cells]), []).append(cells)
+    for same in alike.values():
+        alone = {p.cell.by for p in same[0] if len(same) > 1 and why_not(p)}
+        for chunk in _balanced(same, limit):
+            yield from (list(members) for members in zip(*chunk, strict=True) if len(members) > 1 and members[0].cell.by not in alone)
+
+
+def _signature(planned: PlannedTraining) -> list[object]:
+    configuration, cell = planned.sample.configuration, planned.cell
+    rest = (configuration.architecture, _but_optimizer(configuration.train), configuration.data, configuration.task)
+    return [cell.level, cell.by, planned.widths, *(node.to_dict() for node in rest)]
+
+
+def _but_optimizer(train: PluginNode) -> PluginNode:
+    """Return a recipe without its optimizer: each network of a group has its own."""
+    return PluginNode(train.name, tuple((name, value) for name, value in train.parameters if name != "optimizer"))
+
+
+def _balanced(items: Sequence[T], limit: int) -> Iterator[Sequence[T]]:
+    """Cut into as few parts as the limit allows, of sizes as equal as can be: 10 by 8 is 5 and 5."""
+    count = math.ceil(len(items) / limit)
+    bounds = [len(items) * part // count for part in range(count + 1)]
+    return (items[start:end] for start, end in itertools.pairwise(bounds))

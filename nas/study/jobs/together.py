@@ -1,0 +1,31 @@
+"""Layer 4: the trainings of a group, run in this process as one program; then each is measured, kept and told for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nas.building import build, build_recipe
+from nas.registry import Registry
+from nas.study.jobs.job import Job, concluded, goal_of
+from nas.study.jobs.materials import load_split
+from nas.training.stacked import Member, OnEpoch, train_together
+from nas.values.outcome import Outcome
+
+
+def run_jobs(jobs: Sequence[Job], registry: Registry, on_epoch: OnEpoch = lambda _epoch: None) -> tuple[Outcome, ...]:
+    """Train jobs of one architecture and one recipe but for the optimizer, and return the outcome of each in their order."""
+    members = [
+        Member(
+            build(job.configuration.architecture, registry, job.context, seed=job.seed),
+            build_recipe(job.configuration.train, registry),
+            load_split(job.configuration.data, registry, job.split_seed, job.configuration.task),
+            job.seed,
+        )
+        for job in jobs
+    ]
+    alike = len({job.configuration.train["optimizer"] for job in jobs}) == 1
+    outcomes = train_together(members, jobs[0].cost, goal_of(jobs[0], registry), alike=alike, on_epoch=on_epoch)
+    return tuple(
+        concluded(job, registry, member.network, member.split, outcome)
+        for job, member, outcome in zip(jobs, members, outcomes, strict=True)
+    )

@@ -1,0 +1,125 @@
+"""Layer 4: what a process remembers of a database's trials, so that asking again costs nothing that grows with their number.
+
+Optuna's own cache keeps finished trials, which never change, and reads the others anew. But each question walks and sorts all of
+them, several times an epoch: at ten thousand trials that was more than what it is asked for.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from bisect import insort
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+import optuna
+import sqlalchemy
+from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.study.ledger.reading import read_trials
+from nas.study.ledger.trials import TOLD
+
+_number = attrgetter("number")
+
+
+@dataclass
+class _Known:
+    """The trials of one study: the finished ones as they became known and by their state, and those that may still change."""
+
+    finished: list[FrozenTrial] = field(default_factory=list)
+    by_state: defaultdict[TrialState, list[FrozenTrial]] = field(default_factory=lambda: defaultdict(list))
+    unfinished: dict[int, FrozenTrial] = field(default_factory=dict)
+    numbers: set[int] = field(default_factory=set)
+    read_at: float = -1.0
+
+    def take_up(self, trial: FrozenTrial) -> None:
+        if not trial.state.is_finished():
+            self.unfinished[trial.number] = trial
+        elif trial.number not in self.numbers:
+            self.numbers.add(trial.number)
+            self.unfinished.pop(trial.number, None)
+            self.finished.append(trial)
+            insort(self.by_state[trial.state], trial, key=_number)
+
+    def of(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
+        """Return the trials in some states, by number."""
+        chosen = [trials for state, trials in self.by_state.items() if states is None or state in states]
+        open_ones = [trial for trial in self.unfinished.values() if states is None or trial.state in states]
+        if len(chosen) == 1 and not open_ones:
+            return chosen[0].copy()
+        return sorted([*(trial for trials in chosen for trial in trials), *open_ones], key=_number)
+
+
+class Memory(_CachedStorage):
+    """A database behind the memory of its trials."""
+
+    def __init__(self, backend: optuna.storages.RDBStorage) -> None:
+        super().__init__(backend)
+        self._known: defaultdict[int, _Known] = defaultdict(_Known)
+        self._patience_s = 0.0
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:  # fmt: skip
+        """Return the trials of a study in some states, by number, as they are in the database now."""
+        self._read(study_id)
+        with self._lock:
+            found = self._known[study_id].of(states)
+        return copy.deepcopy(found) if deepcopy else found
+
+    def finished_since(self, study_id: int, count: int) -> list[FrozenTrial]:
+        """Return the finished trials of a study but the `count` that were known first."""
+        self._read(study_id)
+        with self._lock:
+            return self._known[study_id].finished[count:]
+
+    def count_told(self) -> Counter[int]:
+        """Return how many trials of each study have been told, by its id, without reading them."""
+        trial = models.TrialModel
+        asked = sqlalchemy.select(trial.study_id, sqlalchemy.func.count()).where(trial.state.in_(TOLD)).group_by(trial.study_id)
+        with self._backend.engine.begin() as connection:
+            return Counter(dict(map(tuple, connection.execute(asked))))
+
+    @contextmanager
+    def patient(self, seconds: float) -> Iterator[None]:
+        """Within the block, be content with what was read up to so many seconds ago."""
+        before, self._patience_s = self._patience_s, seconds
+        try:
+            yield
+        finally:
+            self._patience_s = before
+
+    def write_through(self) -> None:
+        """Wait until what was committed so far lies on the disk, where the machine's loss of power leaves it; a server does so itself."""
+        engine = self._backend.engine
+        if engine.dialect.name == "sqlite":
+            with closing(engine.raw_connection()) as connection:  # not in a transaction, where SQLite would refuse
+                connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _read(self, study_id: int) -> None:
+        known = self._known[study_id]
+        if time.monotonic() - known.read_at >= self._patience_s or known.read_at < 0:
+            now = time.monotonic()
+            if known.read_at < 0:
+                self._read_all(study_id)
+            else:
+                self._read_trials_from_remote_storage(study_id)
+            known.read_at = now
+
+    def _read_all(self, study_id: int) -> None:
+        with self._lock:
+            info, trials = self._studies.setdefault(study_id, _StudyInfo()), read_trials(self._backend.engine, study_id)
+            self._add_trials_to_cache(study_id, trials)
+            info.unfinished_trial_ids |= {trial._trial_id for trial in trials if not trial.state.is_finished()}
+            info.last_finished_trial_id = max((trial._trial_id for trial in trials if trial.state.is_finished()), default=-1)
+
+    def _add_trials_to_cache(self, study_id: int, trials: list[FrozenTrial]) -> None:
+        super()._add_trials_to_cache(study_id, trials)
+        known = self._known[study_id]
+        for trial in trials:
+            known.take_up(trial)

@@ -1,0 +1,108 @@
+"""Layer 4: Optuna's samplers and pruners, by the names a space file gives them."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace, _SearchSpaceGroup
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.recipe import Recipe
+from nas.space import SearchOptions, Space
+from nas.space.templates import Fixed
+from nas.study.searching.evolution import RegularizedEvolution
+
+
+class _Grid(optuna.samplers.BruteForceSampler):
+    """Every combination once, in a random order; conditional decisions too. Once all are there, it starts again."""
+
+    def __init__(self, seed: int) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            super().__init__(seed=seed, avoid_premature_stop=True)
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """Do nothing: Optuna would stop a loop of its own here, and there is none. The number of trials ends the search."""
+
+
+class _Groups(_GroupDecomposedSearchSpace):
+    """The groups of decisions that TPE models jointly, as Optuna finds them, but each trial is looked at once, not at every proposal."""
+
+    def __init__(self, include_pruned: bool) -> None:
+        super().__init__(include_pruned)
+        self._seen: set[int] = set()
+
+    def calculate(self, study: optuna.Study, use_cache: bool = False) -> _SearchSpaceGroup:
+        """Return the groups. A trial that was added once changes nothing when it is added again."""
+        states = (TrialState.COMPLETE, TrialState.PRUNED) if self._include_pruned else (TrialState.COMPLETE,)
+        for trial in study._get_trials(deepcopy=False, states=states, use_cache=use_cache):
+            if trial.number not in self._seen:
+                self._seen.add(trial.number)
+                self._search_space.add_distributions(trial.distributions)
+        return copy.deepcopy(self._search_space)
+
+
+def _tpe(seed: int) -> BaseSampler:
+    # Without `group`, TPE models jointly only what every trial has, and so no conditional decision.
+    sampler = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+    sampler._group_decomposed_search_space = _Groups(include_pruned=True)
+    return sampler
+
+
+def _cmaes(seed: int) -> BaseSampler:
+    return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+
+
+def _gp(seed: int) -> BaseSampler:
+    return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
+
+
+def _qmc(seed: int) -> BaseSampler:
+    # One sequence for all workers: they count its points in the ledger.
+    return optuna.samplers.QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False)
+
+
+_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": _tpe,
+    "gp": _gp,
+    "cmaes": _cmaes,
+    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(population_size=20, seed=seed),
+    "evolution": RegularizedEvolution,
+    "qmc": _qmc,
+    "grid": _Grid,
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+}
+_SHARED = ("qmc",)
+
+
+def make_sampler(options: SearchOptions, seed: int, *, shared_seed: int = 0) -> BaseSampler:
+    """Build the sampler. `seed` differs from worker to worker; `shared_seed` is the study's, for a sequence they share."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return _SAMPLERS[options.sampler]((shared_seed if options.sampler in _SHARED else seed) % 2**32)
+
+
+def make_pruner(space: Space) -> BasePruner:
+    """Build the pruner."""
+    match space.search.pruner:
+        case "none":
+            return optuna.pruners.NopPruner()
+        case "asha":
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+        case "hyperband":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=_epochs(space), reduction_factor=3)
+        case "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2)
+
+
+def _epochs(space: Space) -> int | str:
+    """How long a training is, which Hyperband has to know; where that is a decision, it waits for the first one to end."""
+    epochs = dict(space.train.parameters).get("epochs", Fixed(Recipe.epochs))
+    return int(epochs.value) if isinstance(epochs, Fixed) and isinstance(epochs.value, int) else "auto"

@@ -1,0 +1,94 @@
+"""Layer 4: what a worker has at hand for one ledger: the space by its own plugins, the sampler and the pruner, what it keeps."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+
+from nas.errors import StudyError
+from nas.registry import Registry
+from nas.space import Space, parse_space
+from nas.space.sections import Gate
+from nas.study.jobs.materials import study_key
+from nas.study.ledger.ledger import Ledger
+from nas.study.searching.samplers import make_pruner, make_sampler
+from nas.study.searching.tuning import sampler_seed
+from nas.values.records import SEARCHING
+from nas.values.seeds import derive
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a worker has at hand for one ledger: its space, parsed by this process's own plugins."""
+
+    ledger: Ledger
+    space: Space
+    plugins: tuple[str, ...]
+    deadline: float | None
+    networks: Path | None = None
+    """The store's folder of kept networks; None where none are to be kept."""
+
+    epochs: int | None = None
+    """Of a retraining: how long it trains, where that is not as the space says."""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether completed trainings keep their networks: of a search the best one, of a measurement all where asked for."""
+        return self.networks is not None and (self.ledger.phase in ("search", "train") or bool(self.ledger.about.get("keep")))
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether only the clock ends the queue, so that an empty one is about to be filled again."""
+        return self.deadline is not None and self.space.search.trials is None
+
+    @property
+    def metric(self) -> str:
+        """The metric that a training is judged by: the objective in a search, the design's metric in a measurement."""
+        return str(self.ledger.about["metric"]) if self.is_measuring else self.space.search.objective
+
+    @property
+    def gate(self) -> Gate | None:
+        """What looks at a sample before it is trained: in the search alone, never in what is measured or tuned."""
+        return self.space.gate if self.ledger.phase == "search" else None
+
+    @property
+    def prunes(self) -> bool:
+        """Whether a poor training may be ended early; Optuna's pruners judge by one objective."""
+        return not self.is_measuring and not self.ledger.costs
+
+    @property
+    def is_measuring(self) -> bool:
+        """Whether the trainings are a design's: nothing is pruned, and the test split is scored once."""
+        return self.ledger.phase not in SEARCHING
+
+
+def open_desk(storage: optuna.storages.BaseStorage, name: str, registry: Registry, plugins: Sequence[str], deadline: float | None) -> Desk:
+    """Open one ledger. Raises StudyError where this process finds other plugins or data than the study was made with."""
+    bare = Ledger(storage, name)
+    about = bare.about
+    space = parse_space(about["space_text"], about["space_file"], registry)
+    if study_key(space) != about["hash"]:
+        same_plugins = space.identity()["plugins"] == about["identity"].get("plugins")
+        what, mend = ("data", "the same files") if same_plugins else ("plugins", "the same --plugins folders and the same version")
+        raise StudyError(
+            f"{name}: this process finds other {what} than the study was made with, so its trainings would not be comparable; "
+            f"give the worker {mend}"
+        )
+    if bare.phase == "tune":
+        tuning = Ledger(storage, name, pruner=make_pruner(space))
+        shared = derive(space.seed, "sampler")
+        tuning.sampler_of = lambda waiting: make_sampler(space.search, sampler_seed(space, waiting, tuning), shared_seed=shared)
+        return Desk(tuning, space, tuple(plugins), None)
+    if bare.phase == "baseline":
+        return Desk(Ledger(storage, name, pruner=make_pruner(space)), space, tuple(plugins), None)
+    if bare.phase != "search":
+        return Desk(bare, space, tuple(plugins), None, epochs=about.get("design", {}).get("epochs"))
+    seed = derive(space.seed, "sampler", os.getpid(), time.time())
+    sampler = make_sampler(space.search, seed, shared_seed=derive(space.seed, "sampler"))
+    ledger = Ledger(storage, name, sampler=sampler, pruner=make_pruner(space))
+    return Desk(ledger, space, tuple(plugins), deadline)
