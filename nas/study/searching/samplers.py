@@ -16,6 +16,7 @@ from nas.recipe import Recipe
 from nas.space import SearchOptions, Space
 from nas.space.templates import Fixed
 from nas.study.searching.evolution import RegularizedEvolution
+from nas.study.searching.pruning import MedianPruner
 
 
 class _Grid(optuna.samplers.BruteForceSampler):
@@ -99,7 +100,7 @@ def make_pruner(space: Space) -> BasePruner:
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=_epochs(space), reduction_factor=3)
         case "median":
-            return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2)
+            return MedianPruner(n_startup_trials=5, n_warmup_steps=2)
 
 
 def _epochs(space: Space) -> int | str:
