@@ -142,11 +142,11 @@ def test_two_workers_never_take_from_one_group(opened: Opened) -> None:
 def test_a_group_that_breaks_is_queued_again_and_counts_as_one_failure(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     study, events, calls = opened(), list[Mapping[str, Any]](), list[int]()
 
-    def once_broken(jobs: Any, *arguments: Any) -> tuple[Outcome, ...]:
+    def once_broken(jobs: Any, *arguments: Any, **options: Any) -> tuple[Outcome, ...]:
         calls.append(len(jobs))
         if len(calls) == 1:
             raise RuntimeError("out of luck")
-        return run_jobs(jobs, *arguments)
+        return run_jobs(jobs, *arguments, **options)
 
     monkeypatch.setattr(telling, "run_jobs", once_broken)
     worked_through(study, events.append)

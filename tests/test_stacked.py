@@ -1,7 +1,8 @@
 """Networks of one architecture trained as one program: each comes to what it comes to alone, whatever becomes of the others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import parse_space
 from nas.study.jobs.materials import load_split, load_task
+from nas.training.checkpoint import Checkpoint
 from nas.training.course import Goal
 from nas.training.fit import train
 from nas.training.stacked import Member, train_together
@@ -116,7 +118,7 @@ def test_a_network_that_a_stack_would_get_wrong_is_found_out(kind: type[nn.Modul
 
 def trained(
     configuration: Configuration, registry: Registry, seeds: Sequence[int], *, together: bool, recipes: Sequence[Recipe] = (),
-    alike: bool = False,
+    alike: bool = False, checkpoint: Checkpoint | None = None, on_epoch: Callable[[int], None] = lambda _epoch: None,
 ) -> tuple[list[Outcome], list[nn.Module]]:  # fmt: skip
     goal = Goal("test_accuracy", load_task(configuration.task, registry))
     networks: list[nn.Module] = [build(configuration.architecture, registry, DIGITS, seed=seed) for seed in seeds]
@@ -127,7 +129,7 @@ def trained(
         for network, recipe, seed in zip(networks, recipes, seeds, strict=True)
     ]
     if together:
-        return list(train_together(members, cost, goal, alike=alike)), networks
+        return list(train_together(members, cost, goal, alike=alike, checkpoint=checkpoint, on_epoch=on_epoch)), networks
     return [train(m.network, m.recipe, m.split, cost, goal, seed=m.seed) for m in members], networks
 
 
@@ -178,6 +180,34 @@ def test_one_that_diverges_leaves_the_others_as_they_were_bit_for_bit(registry: 
     for k in (0, 2):
         assert replace(mixed[k], duration_s=0.0) == replace(calm[k], duration_s=0.0)
         assert all(torch.equal(a, b) for a, b in zip(networks[k].state_dict().values(), others[k].state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_stack_that_was_killed_goes_on_in_the_middle_to_the_same_bits(alike: bool, registry: Registry, tmp_path: Path) -> None:
+    text, adam = "staged: {widths: [4], depth: 1}", "{adamw: {lr: 0.01}}"
+    configuration = configuration_of(text, registry, optimizer=adam, epochs=3, schedule="cosine", augment="[pad_crop]")
+    recipe = build_recipe(configuration.train, registry)
+    wild = build_recipe(configuration_of(text, registry, optimizer="{sgd: {lr: 1.0e+30}}").train, registry)
+    recipes = [recipe] * 3 if alike else [recipe, replace(recipe, optimizer=wild.optimizer), recipe]
+    undisturbed, networks = trained(configuration, registry, (1, 2, 3), together=True, recipes=recipes, alike=alike)
+    checkpoint, epochs = Checkpoint(tmp_path / "s0.checkpoint"), list[int]()
+
+    def killed(epoch: int) -> None:
+        epochs.append(epoch)
+        if epoch == 2:
+            raise ProcessLookupError
+
+    with pytest.raises(ProcessLookupError):
+        trained(configuration, registry, (1, 2, 3), together=True, recipes=recipes, alike=alike, checkpoint=checkpoint, on_epoch=killed)
+    resumed, others = trained(
+        configuration, registry, (1, 2, 3), together=True, recipes=recipes, alike=alike, checkpoint=checkpoint, on_epoch=epochs.append
+    )
+    assert epochs == [1, 2, 3]
+    assert undisturbed[1].failure.startswith("diverged") is not alike
+    for one, other, own, again in zip(undisturbed, resumed, networks, others, strict=True):
+        assert repr(replace(other, duration_s=0.0)) == repr(replace(one, duration_s=0.0))
+        pairs = zip(own.state_dict().values(), again.state_dict().values(), strict=True)
+        assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs)
 
 
 def test_accuracies_are_distributed_as_those_of_trainings_alone(registry: Registry) -> None:

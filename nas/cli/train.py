@@ -60,6 +60,10 @@ def command(
     """
     console = Console(stderr=as_json)
     with progress(console, detail) as watch:
+        from nas.study.crew import early
+
+        if engine == "local":
+            early.start()
         from nas import workflow  # seconds of imports, behind the first line of the display
         from nas.api import load_space
         from nas.errors import UserError

@@ -12,6 +12,7 @@ from nas.measuring.design import Fits, PlannedTraining
 from nas.measuring.verdicts import NO_VERDICT, UNMEASURED
 from nas.sampling import Sample, first_choice, fixing, sample
 from nas.space import Decision, Space
+from nas.space.sections import Vectorise
 from nas.values.architecture import key_of
 from nas.values.domains import Choices, FloatRange, IntRange, Scalar, written
 from nas.values.effects import Effects, Estimate
@@ -38,6 +39,8 @@ class Ablation:
     metric: str = "test_accuracy"
     left_out: tuple[str, ...] = ()
     direction: Direction = "maximize"
+    vectorise: Vectorise = 1
+    """How many seeds of one arm are trained as one program, at most: as the space's `measure:` section says."""
 
     @property
     def phase(self) -> Phase:
@@ -46,8 +49,9 @@ class Ablation:
 
     @property
     def name(self) -> str:
-        """`ablate-HASH`, over the architecture, the changes and the metric."""
-        return f"ablate-{key_of([self.base, [change.level for change in self.changes], self.metric])[:8]}"
+        """`ablate-HASH`, over the architecture, the changes and the metric; in groups it is another, as with twins."""
+        together = [self.vectorise] if self.vectorise != 1 else []
+        return f"ablate-{key_of([self.base, [change.level for change in self.changes], self.metric, *together])[:8]}"
 
     @property
     def plan(self) -> MeasurePlan:
@@ -99,7 +103,7 @@ def decide(space: Space, fixed: Mapping[str, Scalar]) -> Sample:
 
 def plan_ablation(
     space: Space, base: Decided, *, references: Mapping[str, Scalar], only: Sequence[str] = (), replicates: int,
-    smallest_effect: float, metric: str, direction: Direction = "maximize", fits: Fits,
+    smallest_effect: float, metric: str, direction: Direction = "maximize", vectorise: Vectorise = 1, fits: Fits,
 ) -> Ablation:  # fmt: skip
     """Choose the changes: each decision of `base` to its reference where `references` has one, else to each other level.
 
@@ -112,6 +116,7 @@ def plan_ablation(
         smallest_effect: the smallest effect that matters, a fraction.
         metric: what a training is scored by.
         direction: which way it is better.
+        vectorise: how many seeds of one arm are trained as one program, at most.
         fits: says whether a configuration keeps the constraints; a change that does not is left out and told.
 
     Raises:
@@ -136,7 +141,7 @@ def plan_ablation(
                 changes.append(change)
     if not changes:
         raise UserError(f"ablate: nothing to change: {'; '.join(left_out) or 'the space has no decisions'}")
-    return Ablation(decided.decisions, tuple(changes), replicates, smallest_effect, metric, tuple(left_out), direction)
+    return Ablation(decided.decisions, tuple(changes), replicates, smallest_effect, metric, tuple(left_out), direction, vectorise)
 
 
 def levels_beside(decision: Decision, value: Scalar) -> tuple[Scalar, ...]:

@@ -13,7 +13,7 @@ from nas.errors import UserError
 from nas.measuring.capacity import matched_configuration
 from nas.sampling import Sample, fixing, keyed_draw, sample
 from nas.space import Space
-from nas.space.sections import MeasureOptions, TuneOptions
+from nas.space.sections import MeasureOptions, TuneOptions, Vectorise
 from nas.values.architecture import Configuration, key_of
 from nas.values.domains import Scalar, written
 from nas.values.effects import EFFECT, TUNED
@@ -67,6 +67,10 @@ class Design(Protocol):
     @property
     def num_trainings(self) -> int:
         """How many trainings it has."""
+
+    @property
+    def vectorise(self) -> Vectorise:
+        """How many of its trainings may be trained as one program, at most; `auto` decides by their size."""
 
     def trainings(self, space: Space, fits: Fits, replicates: Iterable[int]) -> Iterator[PlannedTraining]:
         """Yield the trainings of some replicates, one replicate after the other."""
@@ -130,10 +134,15 @@ class Twins:
     def name(self) -> str:
         """`measure-HASH` or `tuned-HASH`, over all but how many replicates there are and how the effect is judged."""
         asked = repr(replace(self.options, replicates=0, smallest_effect=0.0))
-        if self.options.vectorise != 1:
+        if self.vectorise != 1:
             # Together, figures differ from those of trainings alone in their last digits: the two are never mixed in one design.
-            asked += f", vectorise={self.options.vectorise}"
+            asked += f", vectorise={self.vectorise}"
         return f"tuned-{key_of([asked, repr(self.options.tune)])[:8]}" if self.options.tune else f"measure-{key_of(asked)[:8]}"
+
+    @property
+    def vectorise(self) -> Vectorise:
+        """As `measure:` says."""
+        return self.options.vectorise
 
     @property
     def waits_for_winners(self) -> bool:

@@ -11,6 +11,7 @@ from nas.measuring.ablation import decide
 from nas.measuring.design import Fits, PlannedTraining
 from nas.measuring.statistics import t_interval
 from nas.space import Space
+from nas.space.sections import Vectorise
 from nas.values.architecture import Configuration, key_of
 from nas.values.domains import Scalar
 from nas.values.effects import Interval
@@ -53,6 +54,8 @@ class Retraining:
     direction: Direction
     origin: Origin
     epochs: int | None = None
+    vectorise: Vectorise = 1
+    """How many seeds are trained as one program, at most: as the space's `measure:` section says."""
 
     @property
     def phase(self) -> Phase:
@@ -61,8 +64,12 @@ class Retraining:
 
     @property
     def name(self) -> str:
-        """`train-HASH`, over the architecture with its recipe and the metric; more seeds are the same retraining."""
-        return f"train-{key_of([self.base, self.epochs, self.metric])[:8]}"
+        """`train-HASH`, over the architecture with its recipe and the metric; more seeds are the same retraining.
+
+        In groups it is another, as with twins.
+        """
+        together = [self.vectorise] if self.vectorise != 1 else []
+        return f"train-{key_of([self.base, self.epochs, self.metric, *together])[:8]}"
 
     @property
     def plan(self) -> MeasurePlan:

@@ -70,7 +70,7 @@ def ablation_of(
     return study.measuring(plan_ablation(
         space, tuple(fixed.items()), references=references, only=only,
         replicates=replicates or said.replicates, smallest_effect=smallest_effect or said.smallest_effect,
-        metric=said.metric, direction=said.direction, fits=study.fits,
+        metric=said.metric, direction=said.direction, vectorise=said.vectorise, fits=study.fits,
     ))  # fmt: skip
 
 

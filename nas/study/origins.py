@@ -151,7 +151,8 @@ def _retraining(study: Study, base: Decisions, origin: Origin, seeds: int, epoch
     if not study.fits(decided.configuration):
         raise UserError(f"{origin.told}: breaks {' or '.join(map(str, space.constraints))}; decide otherwise with --set")
     metric = f"test_{space.search.objective.partition('_')[2]}"
-    return study.measuring(Retraining(decided.decisions, seeds, metric, space.search.direction, origin, epochs))
+    vectorise = space.measure.vectorise if space.measure else 1
+    return study.measuring(Retraining(decided.decisions, seeds, metric, space.search.direction, origin, epochs, vectorise))
 
 
 def _listed(settings: Mapping[str, str]) -> str:

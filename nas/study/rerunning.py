@@ -12,6 +12,7 @@ import torch
 from nas.building import cost_of
 from nas.errors import UserError
 from nas.measuring.capacity import with_widths
+from nas.measuring.retraining import Retraining, with_epochs
 from nas.sampling import first_choice, fixing, sample
 from nas.space import Space
 from nas.study.environment import environment
@@ -23,7 +24,7 @@ from nas.tracking.networks import tags_of
 from nas.tracking.runs import identity
 from nas.values.architecture import Configuration
 from nas.values.outcome import LATENCY, Outcome, is_of_a_probe
-from nas.values.records import SEARCHING, GroupMember, TrainingRecord
+from nas.values.records import SEARCHING, TrainingRecord
 
 
 @dataclass(frozen=True)
@@ -88,18 +89,21 @@ def rerun(study: Study, record: TrainingRecord, *, on_epoch: Callable[[int], Non
         return False
 
     if record.group:
-        together = [replace(job, configuration=c, seed=m.seed, split_seed=m.seed) for c, m in _group_of(record, space)]
+        seeds = [split_seed_of(record.phase, m.seed, space.seed) for m in record.group]
+        epochs = study.design.epochs if isinstance(study.design, Retraining) else None
+        company = zip(_group_of(record, space, epochs), record.group, seeds, strict=True)
+        together = [replace(job, configuration=one, seed=member.seed, split_seed=split) for one, member, split in company]
         after = run_jobs(together, space.registry, on_epoch)[record.place_in_group]
     else:
         after = run_in_processes(job, study.plugins) if job.needs_processes(space.registry) else run_job(job, space.registry, watch)
     return Rerun(study.title, record, after, _differences(record.outcome, after), _changed(study))
 
 
-def _group_of(record: TrainingRecord, space: Space) -> Iterator[tuple[Configuration, GroupMember]]:
-    """Yield the trainings that one was trained with as one program: its figures come back in the same company alone."""
+def _group_of(record: TrainingRecord, space: Space, epochs: int | None) -> Iterator[Configuration]:
+    """Yield what was trained as one program with a training, itself among them: its figures come back in the same company alone."""
     for member in record.group:
-        configuration = sample(space, fixing(dict(member.decisions), first_choice)).configuration
-        yield with_widths(configuration, member.widths) if member.widths else configuration, member
+        configuration = with_epochs(sample(space, fixing(dict(member.decisions), first_choice)).configuration, epochs)
+        yield with_widths(configuration, member.widths) if member.widths else configuration
 
 
 def _differences(before: Outcome, after: Outcome) -> dict[str, tuple[float, float]]:

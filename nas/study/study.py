@@ -253,7 +253,7 @@ class Study:
 
     def measure_slots(self) -> list[Slot]:
         """Return the measured design's slots. Raises UserError where constraints refuse every draw."""
-        vectorise = self.design.options.vectorise if isinstance(self.design, Twins) else 1
+        vectorise = self.design.vectorise if self.design else 1
         known = self.measured.groups() if self.measured and vectorise != 1 else {}
         return grouping_in(self.space, vectorise).slots(self.owed_trainings(), known)
 

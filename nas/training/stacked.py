@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nas.plugin import Network
 from nas.recipe import Recipe
 from nas.training.augmenting import Augmenter
-from nas.training.checkpoint import stopwatch
+from nas.training.checkpoint import Checkpoint, random_state, set_random_state, stopwatch
 from nas.training.course import Course, Figures, Goal
 from nas.training.data import Batches, Part, Split
 from nas.training.fit import evaluation_batch, quiet, trainer_for
@@ -40,8 +40,9 @@ class Member:
 
 
 def train_together(
-    members: Sequence[Member], cost: Cost, goal: Goal, *, alike: bool = False, on_epoch: OnEpoch = lambda _epoch: None
-) -> tuple[Outcome, ...]:
+    members: Sequence[Member], cost: Cost, goal: Goal, *, alike: bool = False, on_epoch: OnEpoch = lambda _epoch: None,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[Outcome, ...]:  # fmt: skip
     """Train networks of one architecture in place, as one program, and return the outcome of each.
 
     Each has its own initial values, order of examples, augmentation, split and optimizer, from the streams that it would have
@@ -49,11 +50,12 @@ def train_together(
     watches steps: `goal` may not ask for that. A member's time is its share of the group's.
 
     `alike` says that the members' optimizers have the same parameters, so that one may serve all where it is elementwise.
+    With a `checkpoint` they go on behind the last epoch that is in it, and come to what they would have come to undisturbed.
     """
-    module = _Module(members, goal, on_epoch, alike=alike)
+    module = _Module(members, goal, on_epoch, checkpoint, alike=alike)
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(derive(members[0].seed, "noise"))
-        trainer_for(members[0].recipe, max_epochs=members[0].recipe.epochs).fit(module)
+        trainer_for(members[0].recipe, max_epochs=members[0].recipe.epochs - module.epoch).fit(module)
     seconds = module.seconds() / len(members)
     return tuple(course.outcome(cost, duration_s=seconds, device=module.trained_on) for course in module.courses)
 
@@ -61,15 +63,24 @@ def train_together(
 class _Module(pl.LightningModule):
     """The loop's body: a batch of indices for each network, one forward and one backward pass of all of them, an optimizer each."""
 
-    def __init__(self, members: Sequence[Member], goal: Goal, on_epoch: OnEpoch, *, alike: bool) -> None:
+    def __init__(
+        self, members: Sequence[Member], goal: Goal, on_epoch: OnEpoch, checkpoint: Checkpoint | None, *, alike: bool
+    ) -> None:  # fmt: skip
         super().__init__()
         self.automatic_optimization = False
         self.members, self.goal, self.on_epoch = tuple(members), goal, on_epoch
         self.recipe, self.alike = members[0].recipe, alike
-        self.stack = Stack([member.network for member in members])
         self.courses = [Course(goal) for _ in members]
         self.epoch, self.step = 0, 0
-        self.seconds = stopwatch(0.0)
+        self.checkpoint, self.resumed = checkpoint, checkpoint.read() if checkpoint else None
+        if self.resumed is not None:
+            self.epoch, self.step = self.resumed["epoch"], self.resumed["step"]
+            for member, course, state in zip(members, self.courses, self.resumed["members"], strict=True):
+                member.network.load_state_dict(state["network"])
+                course.curves = {name: list(values) for name, values in state["curves"].items()}
+                course.failure = state["failure"]
+        self.stack = Stack([member.network for member in members])
+        self.seconds = stopwatch(self.resumed["seconds"] if self.resumed else 0.0)
 
     def on_fit_start(self) -> None:
         self.stack.bind()
@@ -79,7 +90,10 @@ class _Module(pl.LightningModule):
         self.augmented = [Augmenter([make() for make in m.recipe.augment], seed=m.seed) for m in self.members]
 
     def train_dataloader(self) -> Iterable[tuple[Tensor, ...]]:
-        return self._batches()
+        batches = self._batches()
+        for order in batches.orders:
+            order.skip(self.epoch)
+        return batches
 
     def _batches(self) -> _Together:
         return _Together([Batches(len(m.split.train), m.recipe.batch_size, seed=m.seed) for m in self.members])
@@ -93,7 +107,20 @@ class _Module(pl.LightningModule):
         optimizer = _over(self.stack.parameters(), own[0], self.views[0]) if shared else _Each(own)
         self.base_rates = [group["lr"] for group in optimizer.param_groups]
         self.schedule = self.recipe.schedule()
+        if self.resumed is not None:
+            optimizer.load_state_dict(self.resumed["optimizer"])
         return optimizer
+
+    def on_train_start(self) -> None:
+        if self.resumed is None:
+            return
+        set_random_state(self.resumed["random"], self.device)
+        for augmenter, state in zip(self.augmented, self.resumed["members"], strict=True):
+            augmenter.generator.set_state(state["augment"])
+        for course, state, part in zip(self.courses, self.resumed["members"], self.parts[self.goal.final_part], strict=True):
+            if state["final"]:
+                loss, tally, shape = state["final"]
+                course.final = Figures(loss, tally.to(self.device), part.targets, tuple(shape))
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch  # the parts know where their inputs lie
@@ -145,7 +172,34 @@ class _Module(pl.LightningModule):
         val = self.evaluate_part("val")
         for k in going_on:
             self.courses[k].note("val", val[k].loss, val[k].tally)
+        if self.checkpoint and self.epoch < self.recipe.epochs:
+            self.checkpoint.write(self._state())
         self.on_epoch(self.epoch)
+
+    def _state(self) -> dict[str, Any]:
+        """All that the rest of the training depends on."""
+        optimizer = self.optimizers()
+        assert isinstance(optimizer, LightningOptimizer)  # one optimizer was configured
+        self.stack.take_apart()
+        return {
+            "optimizer": optimizer.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "random": random_state(self.device),
+            "seconds": self.seconds(),
+            "members": [self._state_of(place) for place in range(len(self.members))],
+        }
+
+    def _state_of(self, place: int) -> dict[str, Any]:
+        course = self.courses[place]
+        final = course.final if course.failure else None
+        return {
+            "network": self.members[place].network.state_dict(),
+            "curves": course.curves,
+            "failure": course.failure,
+            "final": [final.loss, final.tally, list(final.output_shape)] if final else None,
+            "augment": self.augmented[place].generator.get_state(),
+        }
 
     def on_train_end(self) -> None:
         # Before Lightning takes the networks back to the CPU, away from the data.
@@ -212,3 +266,13 @@ class _Each(torch.optim.Optimizer):
             closure()
         for optimizer in self.optimizers:
             optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of each."""
+        return {"each": [optimizer.state_dict() for optimizer in self.optimizers]}
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        """Set what `state_dict` returned."""
+        for optimizer, state in zip(self.optimizers, state_dict["each"], strict=True):
+            optimizer.load_state_dict(state)
+        self.param_groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]

@@ -8,12 +8,18 @@ from nas.building import build, build_recipe
 from nas.registry import Registry
 from nas.study.jobs.job import Job, concluded, goal_of
 from nas.study.jobs.materials import load_split
+from nas.training.checkpoint import Checkpoint
 from nas.training.stacked import Member, OnEpoch, train_together
 from nas.values.outcome import Outcome
 
 
-def run_jobs(jobs: Sequence[Job], registry: Registry, on_epoch: OnEpoch = lambda _epoch: None) -> tuple[Outcome, ...]:
-    """Train jobs of one architecture and one recipe but for the optimizer, and return the outcome of each in their order."""
+def run_jobs(
+    jobs: Sequence[Job], registry: Registry, on_epoch: OnEpoch = lambda _epoch: None, *, checkpoint: Checkpoint | None = None
+) -> tuple[Outcome, ...]:
+    """Train jobs of one architecture and one recipe but for the optimizer, and return the outcome of each in their order.
+
+    With a `checkpoint` they go on in the middle, where that holds one; each job's own is of no account.
+    """
     members = [
         Member(
             build(job.configuration.architecture, registry, job.context, seed=job.seed),
@@ -24,8 +30,12 @@ def run_jobs(jobs: Sequence[Job], registry: Registry, on_epoch: OnEpoch = lambda
         for job in jobs
     ]
     alike = len({job.configuration.train["optimizer"] for job in jobs}) == 1
-    outcomes = train_together(members, jobs[0].cost, goal_of(jobs[0], registry), alike=alike, on_epoch=on_epoch)
-    return tuple(
+    goal = goal_of(jobs[0], registry)
+    outcomes = train_together(members, jobs[0].cost, goal, alike=alike, on_epoch=on_epoch, checkpoint=checkpoint)
+    found = tuple(
         concluded(job, registry, member.network, member.split, outcome)
         for job, member, outcome in zip(jobs, members, outcomes, strict=True)
     )
+    if checkpoint:
+        checkpoint.remove()
+    return found

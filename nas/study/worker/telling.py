@@ -16,6 +16,7 @@ from optuna.trial import Trial
 from nas.errors import NasError
 from nas.faults import OUT_OF_MEMORY, out_of_memory
 from nas.measuring.capacity import with_widths
+from nas.measuring.retraining import with_epochs
 from nas.registry import Registry
 from nas.sampling import Sample, first_choice, fixing, sample
 from nas.study.jobs.job import Job
@@ -25,6 +26,7 @@ from nas.study.jobs.together import run_jobs
 from nas.study.ledger.slots import group_of
 from nas.study.worker.deciding import bare_job, counted, decide
 from nas.study.worker.desk import Desk
+from nas.training.checkpoint import Checkpoint
 from nas.values.outcome import Cost
 
 Emit = Callable[[Mapping[str, Any]], None]
@@ -77,7 +79,10 @@ def run_group(desk: Desk, trials: Sequence[Trial], registry: Registry, emit: Emi
         decided, jobs = _jobs_of(desk, trials, registry)
         for place, trial in zip(places, trials, strict=True):
             emit({"event": "started", **place, "decisions": dict(decided[trial.user_attrs["slot"]].decisions)})
-        outcomes = run_jobs(list(jobs.values()), registry, lambda epoch: emit({"event": "epoch", **places[0], "epoch": epoch}))
+        outcomes = run_jobs(
+            list(jobs.values()), registry, lambda epoch: emit({"event": "epoch", **places[0], "epoch": epoch}),
+            checkpoint=_checkpoint_of(desk, next(iter(jobs))),
+        )  # fmt: skip
     except Exception as error:
         # One word of it: that the others of the group broke along with the first says nothing more of their plugins.
         for trial, place in zip(trials[1:], places[1:], strict=True):
@@ -94,6 +99,12 @@ def run_group(desk: Desk, trials: Sequence[Trial], registry: Registry, emit: Emi
             emit({"event": "finished", **place})
 
 
+def _checkpoint_of(desk: Desk, slot: str) -> Checkpoint | None:
+    """Return where the middle of a group's training lies, by its first member's slot; None where nothing of it is kept."""
+    keeps = desk.networks is not None and desk.ledger.phase == "train"
+    return Checkpoint(checkpoint_file(desk.networks, desk.ledger.name, slot)) if desk.networks and keeps else None
+
+
 def _jobs_of(desk: Desk, trials: Sequence[Trial], registry: Registry) -> tuple[dict[str, Sample], dict[str, Job]]:
     """Return what each member of a group decided, and the job of each, by slot in the group's order."""
     claimed = {trial.user_attrs["slot"]: trial for trial in trials}
@@ -104,7 +115,9 @@ def _jobs_of(desk: Desk, trials: Sequence[Trial], registry: Registry) -> tuple[d
         sampled = decide(desk, trial, registry)[0] if trial else None
         if sampled is None:
             sampled = sample(desk.space, fixing(dict(member.decisions), first_choice))
-            sampled = replace(sampled, configuration=with_widths(sampled.configuration, member.widths)) if member.widths else sampled
+            configuration = with_epochs(sampled.configuration, desk.epochs)
+            configuration = with_widths(configuration, member.widths) if member.widths else configuration
+            sampled = replace(sampled, configuration=configuration)
         cost = counted(sampled.configuration.architecture, registry, context_of(desk.space, sampled.configuration))
         decided[member.slot] = sampled
         jobs[member.slot] = job_of(desk, sampled, cost, member.seed, trial)
