@@ -80,7 +80,8 @@ def sentences(seen: Preview) -> list[str]:
     first = [f"the {_count(seen.starts, 'configuration')} of `start`"] if seen.starts else []
     first += [f"the best of {seen.start_from}"] if seen.start_from else []
     told = f"; first {', then '.join(first)}" if first else ""
-    lines.append(f"The search trains {seen.planned_search or 'as many as fit into its minutes'}{told}.")
+    most = f", with {seen.seeds} seeds each" if seen.seeds > 1 else ""
+    lines.append(f"The search trains {seen.planned_search or 'as many as fit into its minutes'}{most}{told}.")
     if seen.gate:
         lines.append(f"Each sample is looked at before it is trained ({seen.gate}); the time for what is refused is not in what follows.")
     if seen.objectives:
@@ -107,8 +108,9 @@ def _measurement(seen: Preview) -> list[str]:
     most = "at most " if seen.looks else ""
     lines = [f"The measurement trains {most}{seen.planned_measure:,}: {design}."]
     if seen.searches:
-        trials = f"{seen.searches} searches × {_count(seen.tune_trials, 'trial')}"
-        lines.insert(0, f"Each arm is tuned for itself first: {seen.searches * seen.tune_trials:,} trainings, {trials}.")
+        trials = f"{seen.searches} searches × {_count(seen.tune_trials, 'trial')}" + (f" × {seen.seeds} seeds" if seen.seeds > 1 else "")
+        count = seen.searches * seen.tune_trials * seen.seeds
+        lines.insert(0, f"Each arm is tuned for itself first: {count:,} trainings, {trials}.")
     if seen.matched:
         lines.append(f"Wider references of equal cost: {'; '.join(seen.matched)}.")
     lines += seen.groups

@@ -8,7 +8,7 @@ from nas.errors import listed, shown
 from nas.registry.signature import parameters_of
 from nas.space.parser import Parser
 from nas.space.section_reader import read_constants, read_mapping
-from nas.space.sections import SearchOptions
+from nas.space.sections import WILCOXON_P, WILCOXON_SEEDS, SearchOptions
 from nas.space.task_section import metrics_of, read_objective
 from nas.space.yaml_tree import MappingTree, SequenceTree, Tree
 from nas.values.metrics import Direction
@@ -33,6 +33,8 @@ def read_search(parser: Parser, tree: MappingTree, task: str) -> SearchOptions:
         options = replace(options, maximize=name) if larger else replace(options, minimize=(name, *options.costs))
     if inner and options.costs:
         options = _serving_several(parser, inner, options)
+    if inner:
+        options = _pruning_seeds(parser, inner, options)
     return options if options.trials or options.minutes else replace(options, trials=30)
 
 
@@ -79,5 +81,27 @@ def _serving_several(parser: Parser, section: MappingTree, options: SearchOption
     given = section.get("pruner")
     if given is not None and options.pruner != "none":
         rule = f"{options.pruner} judges a trial by one objective, and {told}; write `pruner: none`, or leave it out"
+        raise parser.fail(rule, given, "search.pruner")
+    return replace(options, pruner="none")
+
+
+def _pruning_seeds(parser: Parser, section: MappingTree, options: SearchOptions) -> SearchOptions:
+    """Refuse a pruner that cannot judge trials of so many seeds; without one named, trials of several seeds have none."""
+    least, given = WILCOXON_SEEDS + 1, section.get("pruner")
+    told = f"{options.seeds} seed{'s' * (options.seeds > 1)}"
+    if options.pruner == "wilcoxon" and options.seeds < least:
+        rule = (
+            f"wilcoxon compares a trial with the best one seed by seed; its test cannot fall below p {WILCOXON_P} before seed "
+            f"{WILCOXON_SEEDS}, and ends a trial early only where one is left: write `seeds: {least}` or more, or another pruner; "
+            f"a trial has {told} here"
+        )
+        raise parser.fail(rule, section.get("seeds") or given or section, "search.seeds" if section.get("seeds") else "search.pruner")
+    if options.seeds == 1 or options.pruner in ("wilcoxon", "none"):
+        return options
+    if given is not None:
+        rule = (
+            f"{options.pruner} ends one training by its epochs, and a trial has {told} here, of which it is told the mean; "
+            f"write `pruner: none`, or `pruner: wilcoxon` with `seeds: {least}` or more"
+        )
         raise parser.fail(rule, given, "search.pruner")
     return replace(options, pruner="none")

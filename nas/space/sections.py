@@ -18,6 +18,12 @@ from nas.values.outcome import COSTS, Cost, CostName
 
 Vectorise = int | Literal["auto"]
 Minutes = Annotated[float, Bounds(0.01)]
+WILCOXON_P, WILCOXON_SEEDS = 0.1, 4
+"""Below which p of a one-sided signed-rank test a trial ends, and after how many seeds at the earliest that can be.
+
+Of n differences that all point one way p is 2^-n (Wilcoxon 1945, "Individual comparisons by ranking methods"): of three 1/8, of four
+1/16.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +42,10 @@ class SearchOptions:
     searched for; `minimize` may list costs beside it (parameters, macs, latency), and then a Pareto front is searched for.
     `sampler` proposes architectures: tpe (a tree of Parzen estimators over groups of decisions), gp (a Gaussian process),
     cmaes (ranges of numbers), nsga2 (a genetic algorithm), evolution (regularised: Real et al. 2019), qmc (a Sobol sequence), grid
-    (every combination once), random. `pruner` ends poor trials early: median, asha (asynchronous successive halving), hyperband,
-    none. `start` lists configurations that are tried first; `start_from` names an earlier study whose best ones are tried after
+    (every combination once), random. `seeds` is how many trainings a trial has, one a seed; it is told at their mean. `pruner` ends
+    poor trials early: of those with one seed median, asha (asynchronous successive halving), hyperband; of those with several
+    wilcoxon (a signed-rank test against the best trial over the same seeds); none. It is median, with several seeds none, where
+    it is not named. `start` lists configurations that are tried first; `start_from` names an earlier study whose best ones are tried after
     them. `workers` is the number of processes; null takes `workers_per_gpu` for each GPU (auto: as many as its memory has room
     for), or one a core where there is none.
     """
@@ -47,7 +55,8 @@ class SearchOptions:
     maximize: str | None = None
     minimize: str | tuple[str, ...] | None = None
     sampler: Literal["tpe", "gp", "cmaes", "nsga2", "evolution", "qmc", "grid", "random"] = "tpe"
-    pruner: Literal["median", "asha", "hyperband", "none"] = "median"
+    seeds: Count = 1
+    pruner: Literal["median", "asha", "hyperband", "wilcoxon", "none"] = "median"
     start_from: str | None = None
     workers: Count | None = None
     workers_per_gpu: Count | Literal["auto"] = 1

@@ -29,6 +29,8 @@ class Outlook:
     matched: int = 0
     searches: int = 0
     tune_trials: int = 0
+    seeds: int = 1
+    """How many trainings each trial of those searches has."""
 
     @property
     def compares(self) -> bool:
@@ -54,10 +56,10 @@ class Outlook:
         if not self.compares:
             return
         if self.searches:
-            yield (
-                f"Before it, each arm is tuned for itself: {self.searches} searches of {self.tune_trials} trials, "
-                f"{self.searches * self.tune_trials:,} trainings; the time is that of both."
-            )
+            trials = f"{self.tune_trials} trials" + (f" of {self.seeds} seeds" if self.seeds > 1 else "")
+            trainings = self.searches * self.tune_trials * self.seeds
+            told = f"{self.searches} searches of {trials}, {trainings:,} trainings"
+            yield f"Before it, each arm is tuned for itself: {told}; the time is that of both."
         if self.looks:
             rates = " and ".join(f"{at} replicates (alpha {alpha:g})" for at, alpha in LOOKS)
             yield f"Looks are planned at {rates}: it ends after the first that decides, and there is no verdict between."
@@ -78,7 +80,7 @@ def outlook(study: Study, *, workers: int | None = None) -> Outlook | None:
         return None
     size = workers or workers_of(study.space)
     one = [p.sample for p in study.design.trainings(study.space, study.fits, [0])]
-    seconds = sum(seconds_of(study.space, one)) / len(one) * (left + untuned)
+    seconds = sum(seconds_of(study.space, one)) / len(one) * (left + untuned * study.space.search.seeds)
     alpha = nominal_alpha(plan.replicates, planned_looks=bool(plan.looks))
     found = None
     if plan.levels and plan.replicates > 1:
@@ -88,4 +90,5 @@ def outlook(study: Study, *, workers: int | None = None) -> Outlook | None:
     return Outlook(
         total, left, 1 + len(plan.levels), plan.replicates, seconds / size / 60, size, found,
         looks=plan.looks, matched=len(plan.matched), searches=plan.num_searches, tune_trials=plan.tune_trials,
+        seeds=study.space.search.seeds,
     )  # fmt: skip

@@ -66,6 +66,8 @@ class Preview:
     starts: int = 0
     start_from: str | None = None
     gate: str = ""
+    seeds: int = 1
+    """How many trainings each trial of a search has, one a seed."""
     objectives: tuple[str, ...] = ()
     """What a search with several objectives looks for: `maximize val_accuracy`, `minimize parameters`."""
 
@@ -106,6 +108,7 @@ class _Look:
         twins = Twins.of(space, options, fits=self.fits, cost=self._cost) if options else None
         planned = tuple(twins.trainings(space, self.fits, [0])) if twins else ()
         replicates = options.replicates if options else 0
+        tunings = twins.plan.tune_trials * space.search.seeds if twins else 0
         return Preview(
             architectures=_whole(size_of(space.architecture)),
             size=_whole(size_of(*space.roots.values())),
@@ -126,11 +129,12 @@ class _Look:
             starts=len(space.starts),
             start_from=space.search.start_from,
             gate=str(space.gate or ""),
+            seeds=space.search.seeds,
             objectives=tuple(space.search.sought.split(", ")) if space.search.costs else (),
             looks=options.looks if options else (),
             groups=self.groups(twins) if twins else (),
             detectable=_detectable(replicates, looks=bool(options and options.looks)),
-            minutes=None if space.input else self.minutes(planned, replicates + (twins.plan.tune_trials if twins else 0)),
+            minutes=None if space.input else self.minutes(planned, replicates + tunings),
             workers=self.workers,
         )
 
@@ -162,7 +166,7 @@ class _Look:
     def minutes(self, planned: Sequence[PlannedTraining], replicates: int) -> float:
         """Estimate the whole run on this machine, pruning left out."""
         search = self.space.search
-        trials_s = (search.trials or math.inf) * sum(self.seconds(s) for s in self.random) / self.samples
+        trials_s = (search.trials or math.inf) * search.seeds * sum(self.seconds(s) for s in self.random) / self.samples
         search_s = min(trials_s, (search.minutes or math.inf) * 60 * self.workers)
         measure_s = replicates * sum(self.seconds(p.sample) for p in planned)
         return (search_s + measure_s) / self.workers / 60

@@ -18,6 +18,7 @@ from nas.space import Space
 from nas.study.environment import environment
 from nas.study.jobs.job import Job, run_in_processes, run_job, split_seed_of
 from nas.study.jobs.materials import context_of
+from nas.study.jobs.seeds import run_seeds, seeds_of
 from nas.study.jobs.together import run_jobs
 from nas.study.study import Study
 from nas.tracking.networks import tags_of
@@ -88,6 +89,9 @@ def rerun(study: Study, record: TrainingRecord, *, on_epoch: Callable[[int], Non
         on_epoch(epoch)
         return False
 
+    def run(one: Job) -> Outcome:
+        return run_in_processes(one, study.plugins) if one.needs_processes(space.registry) else run_job(one, space.registry, watch)
+
     if record.group:
         seeds = [split_seed_of(record.phase, m.seed, space.seed) for m in record.group]
         epochs = study.design.epochs if isinstance(study.design, Retraining) else None
@@ -95,7 +99,8 @@ def rerun(study: Study, record: TrainingRecord, *, on_epoch: Callable[[int], Non
         together = [replace(job, configuration=one, seed=member.seed, split_seed=split) for one, member, split in company]
         after = run_jobs(together, space.registry, on_epoch)[record.place_in_group]
     else:
-        after = run_in_processes(job, study.plugins) if job.needs_processes(space.registry) else run_job(job, space.registry, watch)
+        seeds = seeds_of(space) if record.phase in SEARCHING else ()
+        after = run_seeds(job, seeds, run) if seeds else run(job)
     return Rerun(study.title, record, after, _differences(record.outcome, after), _changed(study))
 
 
@@ -117,6 +122,7 @@ def _figures(outcome: Outcome) -> dict[str, float]:
     Its latency is left out: that is measured on a machine as it is at the moment.
     """
     points = {f"{name} after epoch {i + 1}": v for name, values in outcome.curves.items() for i, v in enumerate(values)}
+    points |= {f"score of seed {i + 1}": value for i, value in enumerate(outcome.seed_scores)}
     return {"score": outcome.score, **{k: v for k, v in outcome.metrics.items() if not is_of_a_probe(k) and k != LATENCY}, **points}
 
 

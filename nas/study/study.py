@@ -19,6 +19,7 @@ from nas.registry import discover
 from nas.space import MeasureOptions, Space, parse_space
 from nas.study.jobs.grouping import grouping_in
 from nas.study.jobs.materials import context_of, describe_data, identity_of, refuse_without_data, study_key
+from nas.study.jobs.seeds import first_seed
 from nas.study.ledger.known import KEPT, changes, find_study, studies_in
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.results import Results
@@ -244,7 +245,8 @@ class Study:
         """Return the search's slots: as many as `trials`, or `ahead` of those told where only a time is given."""
         count = self.space.search.trials or self.search.count_told() + ahead
         fixed = dict(enumerate(self.search.starts)) if count > len(self._slots) else {}
-        self._slots += [Slot(f"t{i}", derive(self.space.seed, "trial", i), fixed.get(i, {})) for i in range(len(self._slots), count)]
+        for i in range(len(self._slots), count):
+            self._slots.append(Slot(f"t{i}", first_seed(self.space, derive(self.space.seed, "trial", i)), fixed.get(i, {})))
         return self._slots[:count]
 
     def baseline_slots(self) -> list[Slot]:

@@ -17,6 +17,10 @@ LATENCY = "latency_ms"
 """The figure of an outcome that holds the latency, in milliseconds, where a search asked for it."""
 
 
+SEED_SCORES, SCORE_SD = "seeds.score", "score_sd"
+"""Of a trial with several seeds: the series of their scores, in the order of the seeds, and the figure of their standard deviation."""
+
+
 def is_of_a_probe(metric: str) -> bool:
     """Say whether a metric is a probe's figure, `PROBE.FIGURE`."""
     return "." in metric
@@ -44,7 +48,7 @@ class Outcome:
     `score` is the objective's metric as a fraction; `metrics` holds the final figures (`val_accuracy`, `test_loss` …)
     as they were measured; `curves` holds one value an epoch for each of `train_loss`, `val_loss`, `val_accuracy` ….
     Probes add their figures to `metrics` and to `series` theirs, as `PROBE.NAME`; `words` holds what each says in a sentence,
-    `errors` why one could not measure.
+    `errors` why one could not measure. That of a trial with several seeds is `nas.study.jobs.seeds.combined`.
     """
 
     status: Status
@@ -59,6 +63,11 @@ class Outcome:
     series: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def seed_scores(self) -> tuple[float, ...]:
+        """The score of each seed, of a trial that has several; else nothing."""
+        return self.series.get(SEED_SCORES, ())
 
     def costing(self, name: CostName) -> float:
         """Return what the network costs by one measure. Raises KeyError for a latency that was not measured."""

@@ -45,8 +45,11 @@ def kept_files(folder: Path, record: StudyRecord, ledgers: Mapping[Phase, str]) 
 
 
 def keep_best_alone(folder: Path, ledger: Ledger) -> None:
-    """Remove the networks of trials that are told and are not the best, or on the front. Those were written before they were told."""
-    best, told = ledger.front_numbers(), ledger.finished.told
+    """Remove the networks of trials that are told, or ended without an outcome, and are not the best, or on the front.
+
+    A network is written before its trial is told, of one with several seeds long before.
+    """
+    best, ended = ledger.front_numbers(), ledger.finished.ended
     for file in (folder / ledger.name).glob(f"*{SUFFIX}"):
-        if file.stem.isdigit() and int(file.stem) in told and int(file.stem) not in best:
+        if file.stem.isdigit() and int(file.stem) in ended and int(file.stem) not in best:
             file.unlink(missing_ok=True)

@@ -17,8 +17,8 @@ class Finished:
     """The slots that are told, what broke and how often, and the best; `signs` are 1 for objectives of which more is better, else -1."""
 
     signs: tuple[float, ...]
-    count: int = 0
-    """How many trials were looked at."""
+    ended: set[int] = field(default_factory=set)
+    """The numbers of the trials that were looked at: all that have ended, with an outcome or without."""
     told: set[int] = field(default_factory=set)
     """The numbers of the trials that are told."""
     told_slots: set[str] = field(default_factory=set)
@@ -32,7 +32,7 @@ class Finished:
         """Look at trials that have finished since."""
         completed = []
         for trial in trials:
-            self.count += 1
+            self.ended.add(trial.number)
             slot, end = str(trial.user_attrs.get("slot")), trial.user_attrs.get("end")
             if trial.state in TOLD:
                 self.told.add(trial.number)

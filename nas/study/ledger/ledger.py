@@ -204,9 +204,12 @@ class Ledger:
         """Say that the worker of a running trial is alive."""
         cast(optuna.storages.RDBStorage, self.storage).record_heartbeat(trial._trial_id)
 
-    def report(self, trial: Trial, epoch: int, value: float) -> bool:
-        """Record what a running trial has come to; say whether it is to end, by what the others came to up to a second ago."""
-        trial.report(value, epoch)
+    def report(self, trial: Trial, step: int, value: float) -> bool:
+        """Record what a running trial has come to after an epoch, or with a seed.
+
+        Say whether it is to end, by what the others came to up to a second ago.
+        """
+        trial.report(value, step)
         with self._memory.patient(PATIENCE_S):
             return trial.should_prune()
 
@@ -218,7 +221,8 @@ class Ledger:
 
     def tell(self, trial: Trial | int, outcome: Outcome) -> None:
         """Tell the sampler an outcome that is recorded, which closes the trial."""
-        if outcome.status == "pruned":
+        # A trial that ends before its last seed has a mean like any other, which is told: Optuna's samplers learn little from pruned ones.
+        if outcome.status == "pruned" and not outcome.seed_scores:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             # A measurement that has no value is an outcome too. No sampler learns from it, and Optuna takes numbers only.
@@ -271,7 +275,7 @@ class Ledger:
     @property
     def finished(self) -> Finished:
         """What the trials that have finished by now come to."""
-        self._finished.take_up(self._memory.finished_since(self.study._study_id, self._finished.count))
+        self._finished.take_up(self._memory.finished_since(self.study._study_id, len(self._finished.ended)))
         return self._finished
 
     def count_told(self) -> int:

@@ -10,6 +10,7 @@ import optuna
 from nas.errors import UserError
 from nas.sampling import Sample, keyed_draw, sample
 from nas.space import Space
+from nas.study.jobs.seeds import first_seed
 from nas.study.ledger.known import KEPT
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.slots import Slot
@@ -48,7 +49,8 @@ class Baseline:
     def slots(self, count: int) -> list[Slot]:
         """Return its first trials. Raises UserError where constraints refuse every draw."""
         for i in range(len(self._drawn), count):
-            self._drawn.append(Slot(f"t{i}", derive(self.space.seed, "baseline", i), dict(self._draw(i).decisions)))
+            seed = first_seed(self.space, derive(self.space.seed, "baseline", i))
+            self._drawn.append(Slot(f"t{i}", seed, dict(self._draw(i).decisions)))
         return self._drawn[:count]
 
     def _draw(self, trial: int) -> Sample:

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.recipe import Recipe
 from nas.space import SearchOptions, Space
+from nas.space.sections import WILCOXON_P, WILCOXON_SEEDS
 from nas.space.templates import Fixed
 from nas.study.searching.evolution import RegularizedEvolution
 from nas.study.searching.pruning import MedianPruner
@@ -99,6 +100,10 @@ def make_pruner(space: Space) -> BasePruner:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=_epochs(space), reduction_factor=3)
+        case "wilcoxon":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return optuna.pruners.WilcoxonPruner(p_threshold=WILCOXON_P, n_startup_steps=WILCOXON_SEEDS)
         case "median":
             return MedianPruner(n_startup_trials=5, n_warmup_steps=2)
 

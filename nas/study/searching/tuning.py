@@ -14,6 +14,7 @@ from nas.measuring.design import cells_of
 from nas.space import MeasureOptions, Space
 from nas.space.activity import everything, possible, uses_of
 from nas.space.sections import TuneOptions
+from nas.study.jobs.seeds import first_seed
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.slots import Slot
 from nas.values.architecture import key_of
@@ -74,7 +75,7 @@ class Tuning:
         return [
             Slot(
                 f"t{i}",
-                derive(self.space.seed, "tune", i),
+                first_seed(self.space, derive(self.space.seed, "tune", i)),
                 {**{path: self._draw(path, i) for path in nuisance}, **search.fixed},
                 Cell(i, search.cell.level, search.cell.by),
             )

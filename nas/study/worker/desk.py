@@ -15,6 +15,7 @@ from nas.registry import Registry
 from nas.space import Space, parse_space
 from nas.space.sections import Gate
 from nas.study.jobs.materials import study_key
+from nas.study.jobs.seeds import seeds_of
 from nas.study.ledger.ledger import Ledger
 from nas.study.searching.samplers import make_pruner, make_sampler
 from nas.study.searching.tuning import sampler_seed
@@ -60,6 +61,11 @@ class Desk:
     def prunes(self) -> bool:
         """Whether a poor training may be ended early; Optuna's pruners judge by one objective."""
         return not self.is_measuring and not self.ledger.costs
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of every trial; () where a trial is one training, as all that is measured is."""
+        return () if self.is_measuring else seeds_of(self.space)
 
     @property
     def is_measuring(self) -> bool:

@@ -14,8 +14,9 @@ from optuna.trial import Trial
 from nas.registry import Registry, discover
 from nas.sampling import Sample
 from nas.study.crew.crew import Task
-from nas.study.jobs.job import run_in_processes, run_job
+from nas.study.jobs.job import Job, run_in_processes, run_job
 from nas.study.jobs.kept import keep_best_alone
+from nas.study.jobs.seeds import run_seeds
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.slots import group_of
 from nas.study.ledger.storage import HEARTBEAT_S, open_storage
@@ -117,16 +118,19 @@ def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
 
 
 def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Registry, on_epoch: Callable[[int], None]) -> Outcome:
-    prunes = desk.prunes
+    def is_poor(step: int, value: float) -> bool:
+        return desk.prunes and desk.ledger.report(trial, step, value)
 
-    def should_stop(epoch: int, value: float) -> bool:
+    def watch(epoch: int, value: float) -> bool:
         on_epoch(epoch)
-        if not prunes:
-            return False
-        return desk.ledger.report(trial, epoch, value)
+        # Of a trial with several seeds, the seeds are its steps.
+        return not desk.seeds and is_poor(epoch, value)
+
+    def run(job: Job) -> Outcome:
+        return run_in_processes(job, desk.plugins) if job.needs_processes(registry) else run_job(job, registry, watch)
 
     job = job_of(desk, sampled, cost, trial.user_attrs["seed"], trial)
-    outcome = run_in_processes(job, desk.plugins) if job.needs_processes(registry) else run_job(job, registry, should_stop)
+    outcome = run_seeds(job, desk.seeds, run, is_poor) if desk.seeds else run(job)
     return with_score(outcome, desk.gate, trial) if desk.gate else outcome
 
 

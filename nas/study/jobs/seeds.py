@@ -1,0 +1,88 @@
+"""Layer 4: a search's trial with several seeds: its trainings, one after another, and the one outcome that they come to."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from nas.space import Space
+from nas.study.jobs.job import Job
+from nas.values.outcome import SCORE_SD, SEED_SCORES, Outcome, Status, is_of_a_probe
+from nas.values.seeds import derive
+
+RunOne = Callable[[Job], Outcome]
+IsWorse = Callable[[int, float], bool]
+"""Told after each seed its number, counted from 1, and its score; True ends the trial before its other seeds."""
+
+
+def seeds_of(space: Space) -> tuple[int, ...]:
+    """Return the seeds of every trial of a space's search, () where each trial has one of its own.
+
+    All trials have the same: what one scored with seed k and what another did differ in nothing but what they decided.
+    """
+    count = space.search.seeds
+    return tuple(derive(space.seed, "trial seed", k) for k in range(1, count + 1)) if count > 1 else ()
+
+
+def first_seed(space: Space, own: int) -> int:
+    """Return the seed that a trial's slot names: the first of those that all trials share, or its `own` where it has one alone."""
+    return next(iter(seeds_of(space)), own)
+
+
+def run_seeds(job: Job, seeds: Sequence[int], run_one: RunOne, is_worse: IsWorse = lambda _seed, _score: False) -> Outcome:
+    """Train a job's architecture with each of several seeds, and return what they come to together.
+
+    Probes measure, and `keep` keeps, the network of the first seed that did not fail.
+    """
+    outcomes: list[Outcome] = []
+    for place, seed in enumerate(seeds):
+        is_shown = all(outcome.status == "failed" for outcome in outcomes)
+        alone = replace(job, seed=seed, is_timed=job.is_timed and place == 0, checkpoint="")
+        outcomes.append(run_one(alone if is_shown else replace(alone, probes=(), keep="")))
+        if is_worse(place + 1, outcomes[-1].score) and place + 1 < len(seeds):
+            break
+    return combined(outcomes, planned=len(seeds))
+
+
+def combined(outcomes: Sequence[Outcome], *, planned: int) -> Outcome:
+    """Return the outcomes of one architecture with several seeds, of so many planned, as one.
+
+    Score, metrics and curves are means, a curve's points over the seeds that came so far; the duration is the sum. A failed seed counts
+    with its failure score, and the whole has failed where every seed did. What a probe says is that of the seed it measured.
+    """
+    shown = next((outcome for outcome in outcomes if outcome.status != "failed"), outcomes[0])
+    failures = [f"seed {place} of {planned}: {outcome.failure}" for place, outcome in enumerate(outcomes, 1) if outcome.failure]
+    status: Status = "pruned" if len(outcomes) < planned else "failed" if len(failures) == planned else "complete"
+    scores = tuple(outcome.score for outcome in outcomes)
+    spread = {SCORE_SD: statistics.stdev(scores)} if len(scores) > 1 and all(map(math.isfinite, scores)) else {}
+    probed = {name: value for name, value in shown.metrics.items() if is_of_a_probe(name)}
+    return replace(
+        shown,
+        status=status,
+        score=_mean(scores),
+        metrics={**_means([outcome.metrics for outcome in outcomes]), **probed, **spread},
+        curves=dict(_mean_curves([outcome.curves for outcome in outcomes])),
+        num_epochs=max(outcome.num_epochs for outcome in outcomes),
+        duration_s=sum(outcome.duration_s for outcome in outcomes),
+        failure="; ".join(failures),
+        series={**shown.series, SEED_SCORES: scores},
+    )
+
+
+def _means(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each figure over those that have it, but for those of probes."""
+    names = dict.fromkeys(name for figures in found for name in figures if not is_of_a_probe(name))
+    return {name: _mean([figures[name] for figures in found if name in figures]) for name in names}
+
+
+def _mean_curves(found: Sequence[Mapping[str, tuple[float, ...]]]) -> Iterator[tuple[str, tuple[float, ...]]]:
+    for name in dict.fromkeys(name for curves in found for name in curves):
+        own = [curves[name] for curves in found if name in curves]
+        yield name, tuple(_mean([values[epoch] for values in own if epoch < len(values)]) for epoch in range(max(map(len, own))))
+
+
+def _mean(values: Sequence[float]) -> float:
+    # Of infinities of both signs there is no sum, and `fmean` would raise.
+    return statistics.fmean(values) if all(map(math.isfinite, values)) else math.nan

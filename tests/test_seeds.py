@@ -1,0 +1,201 @@
+"""A search with several seeds a trial: what it trains, tells and records, and what ends a trial before its last seed."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from in_process import nas_here
+from mlflow.tracking import MlflowClient
+from scipy.stats import wilcoxon
+
+from nas.errors import SpaceError
+from nas.keeping import read_network
+from nas.plugin import NetworkContext
+from nas.registry import Registry
+from nas.sampling import first_choice, sample
+from nas.space import Space, parse_space
+from nas.space.sections import WILCOXON_P, WILCOXON_SEEDS
+from nas.study.jobs.job import Job
+from nas.study.jobs.materials import study_key
+from nas.study.jobs.seeds import first_seed, run_seeds, seeds_of
+from nas.study.preview import preview
+from nas.study.rerunning import rerun
+from nas.study.searching.samplers import make_pruner
+from nas.study.study import Study
+from nas.values.outcome import SCORE_SD, Cost, Outcome, Status
+from nas.values.records import TrainingRecord
+from nas.values.seeds import derive
+
+LR = "train.optimizer.sgd.lr"
+TEXT = """\
+name: seeds
+architecture: {staged: {widths: [8], depth: 1}}
+train: {epochs: 1, batch_size: 64, optimizer: {sgd: {lr: {choices: [0.2, 0.1, 0.02]}}}}
+"""
+GOOD, WORSE, AGAIN = 0.2, 0.02, 0.2
+PRUNING = f"trials: 3, workers: 1, seeds: 5, pruner: wilcoxon, start: [{', '.join(f'{{{LR}: {lr}}}' for lr in (GOOD, WORSE, AGAIN))}]"
+
+
+def space_with(registry: Registry, search: str) -> Space:
+    return parse_space(f"{TEXT}search: {{{search}}}\n", "s.yaml", registry)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search that tries a good configuration, a worse one, and the good one once more."""
+    place = tmp_path_factory.mktemp("seeds")
+    (place / "s.yaml").write_text(f"{TEXT}search: {{{PRUNING}}}\n")
+    done = nas_here(place, "search", "s.yaml")
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.fixture(scope="module")
+def study(folder: Path) -> Study:
+    return Study.reopen(None, f"sqlite:///{folder / 'mlflow' / 'optuna.db'}")
+
+
+def trials(study: Study) -> tuple[TrainingRecord, ...]:
+    return study.search.records()
+
+
+def outcome_of(trial: TrainingRecord) -> Outcome:
+    assert trial.outcome is not None
+    return trial.outcome
+
+
+def test_a_trial_is_told_at_the_mean_of_its_seeds_and_each_is_recorded(study: Study) -> None:
+    for trial, frozen in zip(trials(study), study.search.study.get_trials(), strict=True):
+        outcome = outcome_of(trial)
+        assert frozen.value == outcome.score == statistics.fmean(outcome.seed_scores)
+        assert outcome.metrics[SCORE_SD] == pytest.approx(statistics.stdev(outcome.seed_scores))
+        assert frozen.intermediate_values == dict(enumerate(outcome.seed_scores, start=1))
+        assert outcome.metrics["val_accuracy"] == outcome.curves["val_accuracy"][-1] == pytest.approx(outcome.score)
+    assert len(set(outcome_of(trials(study)[0]).seed_scores)) > 1
+
+
+def test_wilcoxon_ends_a_trial_that_is_worse_over_the_same_seeds_and_spares_the_best(study: Study) -> None:
+    good, worse, again = trials(study)
+    assert [t.state for t in (good, worse, again)] == ["complete", "pruned", "complete"]
+    assert len(outcome_of(worse).seed_scores) == WILCOXON_SEEDS
+    assert all(a > b for a, b in zip(outcome_of(good).seed_scores, outcome_of(worse).seed_scores, strict=False))
+    assert study.search.best_number() == 0
+
+
+def test_every_trial_has_the_same_seeds(study: Study) -> None:
+    good, worse, again = trials(study)
+    assert good.seed == worse.seed == again.seed == seeds_of(study.space)[0]
+    assert outcome_of(good).seed_scores == outcome_of(again).seed_scores
+    assert outcome_of(good).curves == outcome_of(again).curves
+
+
+def test_a_trial_with_several_seeds_comes_back_bit_for_bit(study: Study) -> None:
+    best = trials(study)[0]
+    assert rerun(study, best, on_epoch=lambda _: None).came_back
+    outcome = outcome_of(best)
+    forged = replace(outcome, series={**outcome.series, "seeds.score": (*outcome.seed_scores[:-1], 0.0)})
+    assert set(rerun(study, replace(best, outcome=forged), on_epoch=lambda _: None).differences) == {"score of seed 5"}
+
+
+def test_the_network_of_the_first_seed_is_kept_of_the_best_alone(study: Study, folder: Path) -> None:
+    files = list((folder / "mlflow" / "networks" / study.search.name).glob("*.pt"))
+    assert [file.stem for file in files] == ["0"]
+    about = read_network(files[0], study.space.registry).about
+    assert about.seed == seeds_of(study.space)[0]
+    assert dict(about.figures)["val_accuracy"] == outcome_of(trials(study)[0]).seed_scores[0]
+
+
+def test_mlflow_has_the_mean_the_spread_and_each_seed_in_one_run(study: Study, folder: Path) -> None:
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("seeds")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], "tags.`nas.phase` = 'search' and tags.`nas.number` = '0'")
+    outcome = outcome_of(trials(study)[0])
+    assert (run.data.metrics["score"], run.data.metrics[SCORE_SD]) == (outcome.score, outcome.metrics[SCORE_SD])
+    points = client.get_metric_history(run.info.run_id, "seeds.score")
+    assert [p.value for p in sorted(points, key=lambda p: p.step)] == list(outcome.seed_scores)
+
+
+def test_one_seed_is_the_study_that_it_was_without_the_word(registry: Registry, tmp_path: Path) -> None:
+    plain, one, two = (space_with(registry, f"trials: 2{more}") for more in ("", ", seeds: 1", ", seeds: 2"))
+    assert study_key(plain) == study_key(one) != study_key(two)
+    assert plain.identity()["search"] == "maximize val_accuracy, tpe, median"
+    assert "search.seeds" not in one.identity()
+    study = Study.open(one, f"sqlite:///{tmp_path / 'optuna.db'}")
+    assert [slot.seed for slot in study.search_slots(ahead=0)] == [derive(0, "trial", 0), derive(0, "trial", 1)]
+
+
+def test_seeds_multiply_what_a_search_takes(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.study.preview._Look.seconds_per_layer", 1.0)
+    one, four = (preview(space_with(registry, f"trials: 4, seeds: {seeds}")) for seeds in (1, 4))
+    assert one.minutes is not None
+    assert four.minutes == pytest.approx(4 * one.minutes)
+
+
+@pytest.mark.parametrize(("seeds", "can"), [(WILCOXON_SEEDS - 1, False), (WILCOXON_SEEDS, True)])
+def test_the_signed_rank_test_cannot_fall_below_its_threshold_before_the_fewest_seeds(seeds: int, can: bool) -> None:
+    # All of them point one way: of distinct sizes, equal ones, and one that is none.
+    cases = ([-1.0 - i for i in range(seeds)], [-1.0] * seeds, [0.0, *[-1.0] * (seeds - 1)])
+    least = min(float(wilcoxon(differences, alternative="less", zero_method="zsplit").pvalue) for differences in cases)
+    assert least == 2.0**-seeds
+    assert (least < WILCOXON_P) == can
+
+
+@pytest.mark.parametrize(
+    ("search", "told"),
+    [
+        ("pruner: wilcoxon", r"s\.yaml:4: search\.pruner: wilcoxon .*write `seeds: 5` or more, or another pruner; a trial has 1 seed here"),
+        ("pruner: wilcoxon, seeds: 4", r"s\.yaml:4: search\.seeds: wilcoxon .*before seed 4.*a trial has 4 seeds here"),
+        ("pruner: median, seeds: 3", r"s\.yaml:4: search\.pruner: median ends one training by its epochs.*3 seeds.*`pruner: none`"),
+        ("seeds: 0", r"s\.yaml:4: search\.seeds: .*>= 1, got '0'"),
+        ("seeds: 5, pruner: wilcoxon, minimize: parameters", r"search\.pruner: wilcoxon judges a trial by one objective"),
+    ],
+)
+def test_seeds_and_pruners_that_do_not_go_together_are_refused(search: str, told: str, registry: Registry) -> None:
+    with pytest.raises(SpaceError, match=told):
+        space_with(registry, search)
+
+
+def test_without_a_pruner_named_a_trial_with_several_seeds_has_none(registry: Registry) -> None:
+    assert space_with(registry, "seeds: 2").search.pruner == "none"
+    assert space_with(registry, "seeds: 1").search.pruner == "median"
+    assert type(make_pruner(space_with(registry, "seeds: 5, pruner: wilcoxon"))).__name__ == "WilcoxonPruner"
+
+
+def made(status: Status, score: float, *curve: float, failure: str = "", **metrics: float) -> Outcome:
+    return Outcome(status, score, metrics, {"train_loss": curve}, Cost(1, 1, 1), len(curve), 2.0, "cpu", failure)
+
+
+def job_of(space: Space) -> Job:
+    cost, context = Cost(1, 1, 1), NetworkContext((1, 8, 8), 10)
+    return Job(sample(space, first_choice).configuration, cost, context, "val_accuracy", 0, 0, keep="0.pt", is_timed=True)
+
+
+def test_a_failed_seed_counts_at_its_failure_score_and_the_next_ones_network_is_kept(registry: Registry) -> None:
+    given = iter([made("failed", 0.1, math.nan, failure="diverged"), made("complete", 0.8, 2.0, 1.0), made("complete", 0.6, 4.0, 3.0)])
+    ran: list[Job] = []
+
+    def run(job: Job) -> Outcome:
+        ran.append(job)
+        return next(given)
+
+    outcome = run_seeds(job_of(space_with(registry, "")), (7, 8, 9), run)
+    assert [(job.seed, bool(job.keep), job.is_timed) for job in ran] == [(7, True, True), (8, True, False), (9, False, False)]
+    assert (outcome.status, outcome.failure) == ("complete", "seed 1 of 3: diverged")
+    assert outcome.score == pytest.approx(0.5)
+    assert outcome.curves["train_loss"][1:] == (2.0,)
+    assert (outcome.num_epochs, outcome.duration_s) == (2, 6.0)
+
+
+def test_a_trial_has_failed_where_every_seed_did(registry: Registry) -> None:
+    job = job_of(space_with(registry, ""))
+    assert run_seeds(job, (7, 8), lambda _: made("failed", 0.1, math.nan, failure="diverged")).status == "failed"
+
+
+def test_a_baseline_and_the_searches_of_a_tuned_effect_have_the_seeds_of_the_search(registry: Registry) -> None:
+    assert first_seed(space_with(registry, "seeds: 3"), 5) == seeds_of(space_with(registry, "seeds: 7"))[0]
+    assert first_seed(space_with(registry, ""), 5) == 5
