@@ -34,9 +34,9 @@ LR = "train.optimizer.sgd.lr"
 TEXT = """\
 name: seeds
 architecture: {staged: {widths: [8], depth: 1}}
-train: {epochs: 1, batch_size: 64, optimizer: {sgd: {lr: {choices: [0.3, 0.1, 0.04]}}}}
+train: {epochs: 1, batch_size: 48, optimizer: {sgd: {lr: {choices: [0.3, 0.2, 0.1]}}}}
 """
-GOOD, WORSE, AGAIN = 0.3, 0.04, 0.3
+GOOD, WORSE, AGAIN = 0.3, 0.1, 0.3
 PRUNING = f"trials: 3, workers: 1, seeds: 5, pruner: wilcoxon, start: [{', '.join(f'{{{LR}: {lr}}}' for lr in (GOOD, WORSE, AGAIN))}]"
 
 
