@@ -85,6 +85,14 @@ def rerun(study: Study, record: TrainingRecord, *, on_epoch: Callable[[int], Non
     cost = cost_of(configuration.architecture, space.registry, context)
     job = Job(configuration, cost, context, metric, record.seed, split_seed)
 
+    after = _again(study, record, job, on_epoch)
+    return Rerun(study.title, record, after, _differences(record.outcome, after), _changed(study))
+
+
+def _again(study: Study, record: TrainingRecord, job: Job, on_epoch: Callable[[int], None]) -> Outcome:
+    """Train a job as `record` was trained: in its group's company, with all seeds of a trial that has several, or alone."""
+    space = study.space
+
     def watch(epoch: int, _value: float) -> bool:
         on_epoch(epoch)
         return False
@@ -93,15 +101,13 @@ def rerun(study: Study, record: TrainingRecord, *, on_epoch: Callable[[int], Non
         return run_in_processes(one, study.plugins) if one.needs_processes(space.registry) else run_job(one, space.registry, watch)
 
     if record.group:
-        seeds = [split_seed_of(record.phase, m.seed, space.seed) for m in record.group]
+        splits = [split_seed_of(record.phase, m.seed, space.seed) for m in record.group]
         epochs = study.design.epochs if isinstance(study.design, Retraining) else None
-        company = zip(_group_of(record, space, epochs), record.group, seeds, strict=True)
+        company = zip(_group_of(record, space, epochs), record.group, splits, strict=True)
         together = [replace(job, configuration=one, seed=member.seed, split_seed=split) for one, member, split in company]
-        after = run_jobs(together, space.registry, on_epoch)[record.place_in_group]
-    else:
-        seeds = seeds_of(space) if record.phase in SEARCHING else ()
-        after = run_seeds(job, seeds, run) if seeds else run(job)
-    return Rerun(study.title, record, after, _differences(record.outcome, after), _changed(study))
+        return run_jobs(together, space.registry, on_epoch)[record.place_in_group]
+    seeds = seeds_of(space) if record.phase in SEARCHING else ()
+    return run_seeds(job, seeds, run) if seeds else run(job)
 
 
 def _group_of(record: TrainingRecord, space: Space, epochs: int | None) -> Iterator[Configuration]:
