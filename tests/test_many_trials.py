@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from optuna.storages._rdb.models import TrialModel
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
+from nas.study.ledger import reading
 from nas.study.ledger.known import studies_in
 from nas.study.ledger.ledger import LEAST_WAITING, Ledger
 from nas.study.ledger.reading import read_trials
@@ -127,7 +129,9 @@ def test_a_filled_ledger_is_read_as_a_trained_one(tmp_path: Path, registry: Regi
     assert list(differences(real, filled)) == []
 
 
-def test_all_trials_are_read_as_optuna_reads_them(ledger: Ledger, small: Space) -> None:
+@pytest.mark.parametrize("few", [0, reading.FEW])
+def test_all_trials_are_read_as_optuna_reads_them(few: int, ledger: Ledger, small: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "FEW", few)
     ledger.ensure(SLOTS[:5])
     finish_one(ledger, small)
     finish_one(ledger, small, replace(outcome_of(DRAWN), status="pruned"))
@@ -141,7 +145,7 @@ def test_all_trials_are_read_as_optuna_reads_them(ledger: Ledger, small: Space) 
         suggest(running, decision)
     ledger.fail(failing, "broken", "boom")
     backend, study_id = ledger.storage._backend, ledger.study._study_id  # type: ignore[attr-defined]
-    ours, theirs = read_trials(backend.engine, study_id), backend._get_trials(study_id, None, set(), -1)
+    ours, theirs = read_trials(backend.engine, TrialModel.study_id == study_id), backend._get_trials(study_id, None, set(), -1)
     assert {trial.state for trial in ours} == set(TrialState)
     assert [_plain(trial) for trial in ours] == [_plain(trial) for trial in theirs]
     assert [_plain(trial) for trial in elsewhere(ledger).study.get_trials(deepcopy=False)] == [_plain(trial) for trial in theirs]

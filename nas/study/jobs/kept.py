@@ -49,7 +49,8 @@ def keep_best_alone(folder: Path, ledger: Ledger) -> None:
 
     A network is written before its trial is told, of one with several seeds long before.
     """
-    best, ended = ledger.front_numbers(), ledger.finished.ended
+    finished = ledger.finished
+    best, ended = {trial.number for trial in finished.front}, finished.ended
     for file in (folder / ledger.name).glob(f"*{SUFFIX}"):
         if file.stem.isdigit() and int(file.stem) in ended and int(file.stem) not in best:
             file.unlink(missing_ok=True)

@@ -182,17 +182,11 @@ class Ledger:
         return [trial for waiting in there if waiting.user_attrs.get("slot") in slots and (trial := self._take(waiting))]
 
     def _take(self, waiting: FrozenTrial) -> Trial | None:
-        try:
-            if not self.storage.set_trial_state_values(waiting._trial_id, state=TrialState.RUNNING):
-                return None
-            if self.sampler_of:
-                self.study.sampler = self.sampler_of(waiting)
-            trial = Trial(self.study, waiting._trial_id)
-            trial.set_user_attr("worker", [socket.gethostname(), os.getpid()])
-        except optuna.exceptions.UpdateFinishedTrialError:
+        if not self._memory.claim(waiting._trial_id, (socket.gethostname(), os.getpid())):
             return None
-        self.beat(trial)
-        return trial
+        if self.sampler_of:
+            self.study.sampler = self.sampler_of(waiting)
+        return Trial(self.study, waiting._trial_id)
 
     def groups(self) -> dict[str, tuple[GroupMember, ...]]:
         """Return the group of every slot that was ever queued, by slot; () for those that are on their own."""
@@ -215,8 +209,8 @@ class Ledger:
 
     def finish(self, trial: Trial, configuration: Configuration, outcome: Outcome) -> None:
         """Record an outcome and tell it to the sampler. A failed training is told at its failure score: it is an outcome."""
-        trial.set_user_attr("configuration", configuration.to_dict())
-        trial.set_user_attr("outcome", outcome.to_dict())
+        attributes = {"configuration": configuration.to_dict(), "outcome": outcome.to_dict()}
+        self._memory.set_trial_user_attrs(trial._trial_id, attributes)
         self.tell(trial, outcome)
 
     def tell(self, trial: Trial | int, outcome: Outcome) -> None:
@@ -238,9 +232,7 @@ class Ledger:
 
     def fail(self, trial: Trial, end: str, message: str = "") -> None:
         """Close a trial without an outcome: `invalid` (breaks a constraint), `gated`, `broken` or `interrupted`."""
-        trial.set_user_attr("end", end)
-        if message:
-            trial.set_user_attr("error", message)
+        self._memory.set_trial_user_attrs(trial._trial_id, {"end": end, **({"error": message} if message else {})})
         self.study.tell(trial, state=TrialState.FAIL)
 
     def write_through(self) -> None:

@@ -10,21 +10,25 @@ import copy
 import time
 from bisect import insort
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import Any
 
 import optuna
 import sqlalchemy
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.study.ledger import writing
 from nas.study.ledger.reading import read_trials
 from nas.study.ledger.trials import TOLD
 
 _number = attrgetter("number")
+_trial: Any = models.TrialModel  # Any: SQLAlchemy's columns, which Optuna does not type
 
 
 @dataclass
@@ -101,22 +105,77 @@ class Memory(_CachedStorage):
             with closing(engine.raw_connection()) as connection:  # not in a transaction, where SQLite would refuse
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return one trial as it is now. Raises KeyError where there is none."""
+        with self._lock:
+            if known := self._get_cached_trial(trial_id):
+                return known
+        found = read_trials(self._backend.engine, _trial.trial_id == trial_id)
+        if not found:
+            raise KeyError(f"no trial has the id {trial_id}")
+        return found[0]
+
+    # --- what is written ---------------------------------------------------------------------------------------------
+
+    def claim(self, trial_id: int, worker: Sequence[Any]) -> bool:
+        """Let a waiting trial run in `worker`; say whether it was waiting still."""
+        return writing.claim(self._backend.engine, trial_id, worker)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Keep an attribute of a trial."""
+        self.set_trial_user_attrs(trial_id, {key: value})
+
+    def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any]) -> None:
+        """Keep attributes of a trial, all at once."""
+        writing.note(self._backend.engine, trial_id, attributes)
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        """Keep what a trial has come to at a step."""
+        writing.report(self._backend.engine, trial_id, step, intermediate_value)
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:  # fmt: skip
+        """Keep a decision of a trial. Raises ValueError where other trials of its study decided from something else."""
+        with self._lock:
+            study_id, _ = self._trial_id_to_study_id_and_number[trial_id]
+            known = self._studies[study_id].param_distribution.get(param_name)
+        if known is None:  # Optuna asks the database for what other trials decided it from
+            super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
+        else:
+            check_distribution_compatibility(known, distribution)
+            writing.decide(self._backend.engine, trial_id, param_name, param_value_internal, distribution)
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """Let a trial run, if it was waiting still, or finish with its values; say whether that was so."""
+        if not state.is_finished():
+            return super().set_trial_state_values(trial_id, state, values)
+        writing.close(self._backend.engine, trial_id, state, values or ())
+        return True
+
+    # --- what is read ------------------------------------------------------------------------------------------------
+
     def _read(self, study_id: int) -> None:
         known = self._known[study_id]
         if time.monotonic() - known.read_at >= self._patience_s or known.read_at < 0:
             now = time.monotonic()
-            if known.read_at < 0:
-                self._read_all(study_id)
-            else:
-                self._read_trials_from_remote_storage(study_id)
+            self._read_trials_from_remote_storage(study_id)
             known.read_at = now
 
-    def _read_all(self, study_id: int) -> None:
+    def _read_trials_from_remote_storage(self, study_id: int) -> None:
+        """Read those trials that had not finished, and those that are new."""
         with self._lock:
-            info, trials = self._studies.setdefault(study_id, _StudyInfo()), read_trials(self._backend.engine, study_id)
+            info = self._studies.setdefault(study_id, _StudyInfo())
+            last, still_open = info.last_finished_trial_id, info.unfinished_trial_ids
+            # The open ones first: what ends is queued again before, and so is found among the new ones.
+            known = [_trial.trial_id.in_(ids)] if (ids := [i for i in still_open if i <= last]) else []
+            new = sqlalchemy.and_(_trial.study_id == study_id, _trial.trial_id > last)
+            trials = read_trials(self._backend.engine, *known, new)
             self._add_trials_to_cache(study_id, trials)
-            info.unfinished_trial_ids |= {trial._trial_id for trial in trials if not trial.state.is_finished()}
-            info.last_finished_trial_id = max((trial._trial_id for trial in trials if trial.state.is_finished()), default=-1)
+            ended = {trial._trial_id for trial in trials if trial.state.is_finished()}
+            still_open |= {trial._trial_id for trial in trials}
+            still_open -= ended
+            info.last_finished_trial_id = max(last, *ended) if ended else last
 
     def _add_trials_to_cache(self, study_id: int, trials: list[FrozenTrial]) -> None:
         super()._add_trials_to_cache(study_id, trials)

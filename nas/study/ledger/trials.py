@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -18,7 +18,6 @@ from nas.values.outcome import Outcome
 from nas.values.plans import Cell
 from nas.values.records import Phase, State, TrainingRecord
 
-NAMING_S = 5
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -76,8 +75,7 @@ def _state(frozen: FrozenTrial, outcome: Outcome | None) -> State:
 def is_orphaned(frozen: FrozenTrial) -> bool:
     """Say whether a running trial's worker was on this machine and is gone, or never said who it is."""
     if "worker" not in frozen.user_attrs:
-        # Between the claim and the worker's name lies one write. A worker that is slower than this finds its claim gone, no more.
-        return frozen.datetime_start is None or (datetime.now() - frozen.datetime_start).total_seconds() > NAMING_S
+        return True  # whoever claims a trial says who it is at once
     host, pid = frozen.user_attrs["worker"]
     return bool(host == socket.gethostname() and not is_running(pid))
 
