@@ -39,8 +39,8 @@ class Block(nn.Module):
         return F.relu(y)
 
 
-def resnet(depth: int, shortcut: bool, widths: tuple[int, ...] = (8, 16, 32)) -> nn.Module:
-    layers: list[nn.Module] = [nn.Conv2d(1, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
+def resnet(depth: int, shortcut: bool, widths: tuple[int, ...] = (8, 16, 32), inputs: int = 1) -> nn.Module:
+    layers: list[nn.Module] = [nn.Conv2d(inputs, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
     channels = widths[0]
     for stage, width in enumerate(widths):
         for position in range(depth):

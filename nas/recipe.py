@@ -10,7 +10,7 @@ from nas.plugin import Augmentation, Bounds, Count, Factory, Fraction, Optimizer
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A training recipe. Every field may be a constant or a decision; the fields from `accelerator` on go to Lightning as they are."""
+    """A training recipe. Each field may be constant or a decision; those from `accelerator` to `benchmark` go to Lightning as they are."""
 
     epochs: Count = 10
     batch_size: Annotated[int, Bounds(2)] = 64
@@ -26,6 +26,8 @@ class Recipe:
     gradient_clip_val: Positive | None = None
     deterministic: bool = False
     benchmark: bool = False
+    compile: Literal["none", "default", "reduce-overhead"] = "none"
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
 
 
 LIGHTNING_OPTIONS = ("accelerator", "devices", "num_nodes", "strategy", "precision", "deterministic", "benchmark")

@@ -21,6 +21,7 @@ from nas.training.checkpoint import Checkpoint, random_state, set_random_state, 
 from nas.training.course import Course, Figures, Goal
 from nas.training.data import Batch, Batches, Part, Split
 from nas.training.loading import loader
+from nas.training.speeding import compiled, lay_out
 from nas.values.outcome import Cost, Outcome
 from nas.values.seeds import derive
 
@@ -67,6 +68,8 @@ class _Module(pl.LightningModule):
     def on_fit_start(self) -> None:
         self.parts: dict[str, Part] = {name: getattr(self.split, name).to(self.device) for name in ("train", "val", "test")}
         self.num_steps = self.recipe.epochs * len(self._batches())
+        self.laid_out = lay_out(self.network, self.recipe, self.device)
+        self.compute = compiled(self.network, self.recipe)
         self.augmented = Augmenter([make() for make in self.recipe.augment], seed=self.seed, rank=self.global_rank)
 
     def train_dataloader(self) -> Iterable[Batch]:
@@ -110,7 +113,7 @@ class _Module(pl.LightningModule):
         factor = self.schedule.factor(self.step, self.num_steps)
         for group, rate in zip(optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
-        outputs = self.network(inputs)
+        outputs = self.compute(self.laid_out(inputs))
         loss = self.goal.task.loss(outputs, targets, label_smoothing=self.recipe.label_smoothing)
         optimizer.zero_grad()
         self.manual_backward(loss)
@@ -180,7 +183,7 @@ class _Module(pl.LightningModule):
         for batch in loader(part, torch.arange(len(part)).split(evaluation_batch(part, self.recipe.batch_size))):
             inputs, targets = part.take(batch)
             with self.trainer.precision_plugin.val_step_context():
-                outputs = self.network(self.trainer.precision_plugin.convert_input(inputs)).float()
+                outputs = self.network(self.laid_out(self.trainer.precision_plugin.convert_input(inputs))).float()
             losses.append(task.loss(outputs, targets) * (len(targets) / len(part)))
             tallies.append(task.tally(outputs, targets))
         self.network.train()

@@ -77,6 +77,8 @@ class Grouping:
             return "its recipe shares a training between devices"
         if recipe.precision == "16-mixed":
             return "its recipe scales gradients (precision: 16-mixed)"
+        if recipe.compile != "none" or recipe.memory_format != "contiguous":
+            return "its recipe compiles networks, or lays them out, one by one"
         if any(isinstance(moment, int) for _, probe in built_probes(self.space.probes, self.space.registry) for moment in probe.at):
             return "a probe looks at it in the midst of the training"
         return ""

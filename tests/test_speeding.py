@@ -1,0 +1,80 @@
+"""What a recipe may ask for so that a step takes less time: compiled programs, channels last."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.utils import counters
+
+from nas.building import build_recipe
+from nas.recipe import Recipe
+from nas.sampling import first_choice, sample
+from nas.space import Space
+from nas.study.jobs.materials import load_data, load_task
+from nas.training.course import Goal
+from nas.training.data import split_data
+from nas.training.fit import train
+from nas.training.speeding import compiled, lay_out
+from nas.values.outcome import Cost, Outcome
+
+
+@pytest.fixture
+def own_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled programs of other tests and of other runs are neither used nor left."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch.compiler.reset()
+    counters.clear()
+
+
+def trained(space: Space, *, seed: int, **changes: object) -> Outcome:
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
+    decided = sample(space, first_choice).configuration
+    recipe = replace(build_recipe(decided.train, space.registry), epochs=1, batch_size=400, **changes)  # type: ignore[arg-type]
+    goal = Goal("val_accuracy", load_task(decided.task, space.registry))
+    return train(network, recipe, split_data(load_data(decided.data, space.registry), seed=1), Cost(1, 1, 1), goal, seed=seed)
+
+
+@pytest.mark.usefixtures("own_programs")
+def test_a_compiled_training_differs_by_rounding_and_networks_built_alike_share_its_program(small: Space) -> None:
+    for seed in (1, 2):
+        own, plain = trained(small, seed=seed, compile="default"), trained(small, seed=seed)
+        assert own.curves["train_loss"] == pytest.approx(plain.curves["train_loss"], rel=1e-4)
+    # 1,078 examples in batches of 400: the last batch is shorter, and goes through the network itself.
+    assert counters["stats"]["unique_graphs"] == 1
+
+
+@pytest.mark.usefixtures("own_programs")
+def test_more_networks_than_torch_compiles_a_function_for_are_compiled_all_the_same() -> None:
+    class Scaled(nn.Module):
+        def __init__(self, times: int) -> None:
+            super().__init__()
+            self.times = times
+
+        def extra_repr(self) -> str:
+            return str(self.times)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for _ in range(self.times):
+                x = x + 1
+            return x
+
+    for times in range(1, 11):
+        step = compiled(Scaled(times), Recipe(compile="default"))
+        assert torch.equal(step(torch.zeros(3)), torch.full((3,), float(times)))
+    assert counters["stats"]["unique_graphs"] == 10
+
+
+def test_channels_last_is_for_accelerators_alone() -> None:
+    recipe = Recipe(memory_format="channels_last")
+    pictures, tokens = torch.empty(2, 3, 8, 8, device="meta"), torch.empty(2, 5, 8, device="meta")
+    network = nn.Conv2d(3, 8, 3, device="meta")
+    laid_out = lay_out(network, recipe, torch.device("meta"))
+    assert network.weight.is_contiguous(memory_format=torch.channels_last)
+    assert laid_out(pictures).is_contiguous(memory_format=torch.channels_last)
+    assert laid_out(tokens) is tokens
+    on_cpu = nn.Conv2d(3, 8, 3)
+    assert lay_out(on_cpu, recipe, torch.device("cpu"))(pictures) is pictures
+    assert on_cpu.weight.is_contiguous()
