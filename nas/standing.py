@@ -43,6 +43,7 @@ class Standing:
             "number": best.number,
             "metric": self.record.objective,
             "score": best.outcome.score,
+            "seed_scores": list(best.outcome.seed_scores),
             "chosen_from": self.chosen_from,
             "decisions": dict(best.decisions),
             "architecture": best.configuration.architecture.to_dict(),

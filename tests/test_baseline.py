@@ -109,7 +109,7 @@ def record(ours: list[float], random: list[float], planned: int = 4) -> StudyRec
 def test_the_sentence_says_how_far_random_trials_came_and_that_it_has_no_interval() -> None:
     said = told(record([0.7, 0.9, 0.8, 0.95], [0.6, 0.7, 0.9, 0.5]))
     assert said.startswith("4 trials drawn at random from the same space, with the same pruner, reached 90.0% at best, 5.0 points below")
-    assert "The search was there after 2 trainings, they after 3." in said
+    assert "The search was there after 2 trials, they after 3." in said
     assert "no interval can be given" in said
 
 

@@ -14,18 +14,22 @@ from scipy.stats import wilcoxon
 
 from nas.errors import SpaceError
 from nas.keeping import read_network
+from nas.measuring.retraining import Retraining, retest_of
 from nas.plugin import NetworkContext
 from nas.registry import Registry
+from nas.report.retest import page_table
 from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
 from nas.space.sections import WILCOXON_P, WILCOXON_SEEDS
-from nas.study.jobs.job import Job
-from nas.study.jobs.materials import study_key
-from nas.study.jobs.seeds import first_seed, run_seeds, seeds_of
+from nas.study.jobs.job import Job, run_job
+from nas.study.jobs.materials import context_of, study_key
+from nas.study.jobs.seeds import run_seeds, seeds_of
+from nas.study.origins import study_to_train
 from nas.study.preview import preview
 from nas.study.rerunning import rerun
 from nas.study.searching.samplers import make_pruner
 from nas.study.study import Study
+from nas.study.worker.desk import open_desk
 from nas.values.outcome import SCORE_SD, Cost, Outcome, Status
 from nas.values.records import TrainingRecord
 from nas.values.seeds import derive
@@ -36,8 +40,9 @@ name: seeds
 architecture: {staged: {widths: [8], depth: 1}}
 train: {epochs: 1, batch_size: 48, optimizer: {sgd: {lr: {choices: [0.3, 0.2, 0.1]}}}}
 """
-GOOD, WORSE, AGAIN = 0.3, 0.1, 0.3
-PRUNING = f"trials: 3, workers: 1, seeds: 5, pruner: wilcoxon, start: [{', '.join(f'{{{LR}: {lr}}}' for lr in (GOOD, WORSE, AGAIN))}]"
+GOOD, WORSE, OTHER = 0.3, 0.1, 0.2
+STARTS = ", ".join(f"{{{LR}: {lr}}}" for lr in (GOOD, WORSE, GOOD, OTHER))
+PRUNING = f"trials: 4, workers: 1, seeds: 5, pruner: wilcoxon, start: [{STARTS}]"
 
 
 def space_with(registry: Registry, search: str) -> Space:
@@ -46,7 +51,7 @@ def space_with(registry: Registry, search: str) -> Space:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A search that tries a good configuration, a worse one, and the good one once more."""
+    """A search that tries a good configuration, a worse one, the good one once more, and another."""
     place = tmp_path_factory.mktemp("seeds")
     (place / "s.yaml").write_text(f"{TEXT}search: {{{PRUNING}}}\n")
     done = nas_here(place, "search", "s.yaml")
@@ -79,18 +84,30 @@ def test_a_trial_is_told_at_the_mean_of_its_seeds_and_each_is_recorded(study: St
 
 
 def test_wilcoxon_ends_a_trial_that_is_worse_over_the_same_seeds_and_spares_the_best(study: Study) -> None:
-    good, worse, again = trials(study)
-    assert [t.state for t in (good, worse, again)] == ["complete", "pruned", "complete"]
+    good, worse, *_ = trials(study)
+    assert (good.state, worse.state) == ("complete", "pruned")
     assert len(outcome_of(worse).seed_scores) == WILCOXON_SEEDS
     assert all(a > b for a, b in zip(outcome_of(good).seed_scores, outcome_of(worse).seed_scores, strict=False))
     assert study.search.best_number() == 0
 
 
 def test_every_trial_has_the_same_seeds(study: Study) -> None:
-    good, worse, again = trials(study)
-    assert good.seed == worse.seed == again.seed == seeds_of(study.space)[0]
-    assert outcome_of(good).seed_scores == outcome_of(again).seed_scores
-    assert outcome_of(good).curves == outcome_of(again).curves
+    space, seeds = study.space, seeds_of(study.space)
+    assert {trial.seed for trial in trials(study)} == {seeds[0]}
+    for trial in trials(study)[:2]:
+        configuration = trial.configuration
+        assert configuration is not None
+        context = context_of(space, configuration)
+        job = Job(configuration, outcome_of(trial).cost, context, "val_accuracy", seeds[2], split_seed=space.seed)
+        assert run_job(job, space.registry).score == outcome_of(trial).seed_scores[2]
+
+
+def test_a_configuration_that_is_proposed_again_is_told_and_not_trained(study: Study) -> None:
+    good, _, again, other = trials(study)
+    assert replace(outcome_of(again), duration_s=outcome_of(good).duration_s) == outcome_of(good)
+    assert outcome_of(again).duration_s == 0 < outcome_of(other).duration_s
+    first, second = (study.search.study.get_trials()[number].intermediate_values for number in (0, 2))
+    assert first == second
 
 
 def test_a_trial_with_several_seeds_comes_back_bit_for_bit(study: Study) -> None:
@@ -196,6 +213,36 @@ def test_a_trial_has_failed_where_every_seed_did(registry: Registry) -> None:
     assert run_seeds(job, (7, 8), lambda _: made("failed", 0.1, math.nan, failure="diverged")).status == "failed"
 
 
-def test_a_baseline_and_the_searches_of_a_tuned_effect_have_the_seeds_of_the_search(registry: Registry) -> None:
-    assert first_seed(space_with(registry, "seeds: 3"), 5) == seeds_of(space_with(registry, "seeds: 7"))[0]
-    assert first_seed(space_with(registry, ""), 5) == 5
+def test_a_baseline_and_the_searches_of_a_tuned_effect_have_the_seeds_of_the_search(registry: Registry, tmp_path: Path) -> None:
+    measure = "measure: {factor: train.batch_size, reference: 48, levels: [64], tune: {trials: 2}}\n"
+    text = TEXT.replace("batch_size: 48", "batch_size: {choices: [48, 64]}") + "search: {trials: 2, seeds: 3}\n" + measure
+    study = Study.open(parse_space(text, "s.yaml", registry), f"sqlite:///{tmp_path / 'optuna.db'}").with_baseline()
+    assert study.tuning is not None
+    slots = [*study.search_slots(ahead=0), *study.baseline_slots(), *(s for one in study.tuning.searches for s in study.tuning.slots(one))]
+    assert len(slots) == 8
+    assert {slot.seed for slot in slots} == {seeds_of(study.space)[0]}
+    for search in study.tuning.searches:
+        assert open_desk(study.storage, search.ledger.name, registry, (), None).seeds == seeds_of(study.space)
+
+
+def test_what_is_measured_has_one_seed_a_training(registry: Registry, tmp_path: Path) -> None:
+    text = TEXT + f"search: {{trials: 2, seeds: 3}}\nmeasure: {{factor: {LR}, reference: 0.1, levels: [0.2]}}\n"
+    study = Study.open(parse_space(text, "s.yaml", registry), f"sqlite:///{tmp_path / 'optuna.db'}")
+    assert study.measured is not None
+    assert open_desk(study.storage, study.measured.name, registry, (), None).seeds == ()
+
+
+def test_a_retraining_says_over_how_many_seeds_the_score_before_was_the_mean(study: Study) -> None:
+    url, nothing = study.storage_url, ()
+    opened = study_to_train(study.title, url, uri="", settings={}, architecture=None, seeds=2, epochs=None, plugins=nothing)
+    assert isinstance(opened.design, Retraining)
+    (_, before, *_) = page_table(retest_of(opened.record(), opened.design)).rows
+    assert before.cells[:2] == ("val_accuracy, before", "5")
+
+
+def test_best_says_over_how_many_seeds_its_score_is_the_mean(folder: Path, study: Study) -> None:
+    told = nas_here(folder, "best").stdout
+    assert "(mean of 5 seeds, sd " in told
+    page = next((folder / "mlflow" / "reports").rglob("*.html")).read_text()
+    assert "mean of 5 seeds, sd " in page
+    assert "the mean of 5 trainings each" in page

@@ -27,7 +27,7 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
     from nas.cli.show import drawn, formulas, told
     from nas.report.front_text import fronts_told
     from nas.report.retest import lines
-    from nas.report.words import Unit
+    from nas.report.words import Unit, over_seeds
     from nas.standing import best
 
     found = best(study, store=store, storage=storage, plugins=plugins)
@@ -42,7 +42,9 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
     key, cost = configuration.architecture.key, outcome.cost
     click.echo(f"{cost.num_layers} layers, {cost.parameters:,} parameters, {cost.macs:,} MACs, key {key}")
     unit = Unit.of(found.record.metric(found.record.objective))
-    click.echo(f"Trial {found.best.number} of {title}: {unit.level(outcome.score)}{unit.mark} {found.record.objective}")
+    seeds = over_seeds(outcome, unit)
+    score = f"{unit.level(outcome.score)}{unit.mark} {found.record.objective}" + (f" ({seeds})" if seeds else "")
+    click.echo(f"Trial {found.best.number} of {title}: {score}")
     click.echo(f"Its network: {found.network or 'not kept in this store'}")
     for line in (*fronts_told(found.record), ""):
         click.echo(line)

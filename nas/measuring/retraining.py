@@ -30,7 +30,7 @@ class Origin:
     """Where an architecture comes from, in words, and what it scored there; no score for one that was never trained.
 
     `chosen_from` is the number of trials whose best it is; 0 for one that nobody chose by its score. `epochs` is how long it was
-    trained there.
+    trained there, `seeds` over how many seeds its score is the mean.
     """
 
     told: str
@@ -38,6 +38,7 @@ class Origin:
     score: float | None = None
     chosen_from: int = 0
     epochs: int = 0
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Retraining:
         decided = decide(space, dict(self.base))
         decided = replace(decided, configuration=with_epochs(decided.configuration, self.epochs))
         for seed in replicates:
-            # The search derives its seeds from ("trial", i), a measurement from ("replicate", k): these are none of them.
+            # The search derives its seeds from ("trial", i) or ("trial seed", k), a measurement from ("replicate", k): these are none of them.
             yield PlannedTraining(Cell(seed, RETRAINED), decided, derive(space.seed, "retraining", seed), name=f"s{seed}")
 
     def to_dict(self) -> dict[str, Any]:

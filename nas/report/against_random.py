@@ -12,7 +12,7 @@ TOLD = ("complete", "pruned", "failed")
 
 
 def best_so_far(record: StudyRecord, trainings: Sequence[TrainingRecord]) -> list[tuple[int, float]]:
-    """Return after how many trainings the best score rose, and to what; the trainings are told ones in their order."""
+    """Return after how many trials the best score rose, and to what; the trainings are told ones in their order."""
     sign, steps = sign_of(record), list[tuple[int, float]]()
     for count, training in enumerate((t for t in sorted(trainings, key=lambda t: t.number) if t.state in TOLD), 1):
         score = score_of(training)
@@ -39,7 +39,7 @@ def told(record: StudyRecord) -> str:
         else f"{size}{unit.suffix} {'above' if difference > 0 else 'below'} the search's"
     )
     reached = next((count for count, score in ours if sign_of(record) * (score - random[-1][1]) >= 0), None)
-    when = f" The search was there after {plural(reached, 'training')}, they after {random[-1][0]:,}." if reached else ""
+    when = f" The search was there after {plural(reached, 'trial')}, they after {random[-1][0]:,}." if reached else ""
     level = f"{unit.level(random[-1][1])}{unit.mark}"
     few = f" Only {drawn:,} of {record.planned_baseline:,} are trained." if drawn < record.planned_baseline else ""
     return f"{who}, reached {level} at best, {place}.{when}{few} Each is one run of many that could have been: no interval can be given."

@@ -28,6 +28,7 @@ from nas.report.words import (
     duration_text,
     level_text,
     listing,
+    over_seeds,
     p_text,
     plural,
     tone,
@@ -241,6 +242,7 @@ def _best(record: StudyRecord, names: Mapping[str, str], retests: Retests) -> Ma
     trial, unit = record.best(1)[0], Unit.of(record.objective)
     cost = trial.outcome.cost if trial.outcome else None
     facts = [("trial", f"{trial.number}"), (record.objective, f"{unit.level(score_of(trial))}{unit.mark}")]
+    facts += [("over", seeds)] if (seeds := over_seeds(trial.outcome, unit)) else []
     if cost and trial.outcome:
         facts += [("parameters", f"{cost.parameters:,}"), ("MACs", count_text(cost.macs)), ("weight layers", f"{cost.num_layers}")]
         facts += [("epochs", f"{trial.outcome.num_epochs}"), ("trained in", duration_text(trial.outcome.duration_s))]

@@ -41,7 +41,7 @@ def _rows(found: Retest) -> Iterator[tuple[str, str, str, str]]:
     origin = found.origin
     if origin.score is not None:
         unit = Unit.of(origin.metric)
-        yield f"{origin.metric}, before", "1", f"{unit.level(origin.score)}{unit.mark}", ""
+        yield f"{origin.metric}, before", str(origin.seeds), f"{unit.level(origin.score)}{unit.mark}", ""
     if found.kept is not None and found.test is not None:
         unit = Unit.of(found.test.metric)
         yield f"{found.test.metric}, its network", "1", f"{unit.level(found.kept)}{unit.mark}", ""

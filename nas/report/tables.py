@@ -122,7 +122,9 @@ def best_rows(record: StudyRecord, names: Mapping[str, str]) -> Table:
         decided = ", ".join(decisions_text(trial, names).replace("  ", " ").split("\n"))
         rows.append(Row((str(rank), str(trial.number), f"{unit.level(score_of(trial))}{unit.mark}", *sizes, decided)))
     head = ("rank", "trial", record.objective, "params", "MACs", "layers", *(["latency"] if timed else []), "decisions")
-    told = "The best completed trials of the search, one training each."
+    seeds = {len(trial.outcome.seed_scores) for trial in record.best(1) if trial.outcome} - {0}
+    each = f"the mean of {plural(seeds.pop(), 'training')} each" if seeds else "one training each"
+    told = f"The best completed trials of the search, {each}."
     return Table(head, tuple(rows), front_caption(record) if record.costs else told, text_columns=(len(head) - 1,))
 
 

@@ -9,7 +9,7 @@ from nas.values.architecture import write
 from nas.values.domains import Scalar
 from nas.values.effects import Effects, Interval
 from nas.values.metrics import Metric, metric_of
-from nas.values.outcome import CostName
+from nas.values.outcome import SCORE_SD, CostName, Outcome
 from nas.values.records import TrainingRecord
 
 MINUS = "\N{MINUS SIGN}"
@@ -69,6 +69,14 @@ class Unit:
 
 
 POINTS = Unit.of("accuracy")
+
+
+def over_seeds(outcome: Outcome | None, unit: Unit) -> str:
+    """Say over how many seeds a trial's score is the mean, and how far they lie apart: `mean of 5 seeds, sd 0.8 points`; '' for one."""
+    if outcome is None or not outcome.seed_scores:
+        return ""
+    sd = outcome.metrics.get(SCORE_SD)
+    return f"mean of {plural(len(outcome.seed_scores), 'seed')}" + ("" if sd is None else f", sd {unit.level(sd)}{unit.suffix}")
 
 
 def p_text(p: float | None) -> str:

@@ -141,7 +141,8 @@ def _origin(told: str, training: TrainingRecord, space: Space) -> Origin:
     if outcome is None:
         return Origin(told)
     score = outcome.score if training.phase == "search" else outcome.metrics.get(objective)
-    return Origin(told, objective, score, epochs=outcome.num_epochs) if score is not None else Origin(told)
+    seeds = max(len(outcome.seed_scores), 1)
+    return Origin(told, objective, score, epochs=outcome.num_epochs, seeds=seeds) if score is not None else Origin(told)
 
 
 def _retraining(study: Study, base: Decisions, origin: Origin, seeds: int, epochs: int | None) -> Study:

@@ -7,8 +7,12 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from optuna.trial import TrialState
+
 from nas.space import Space
 from nas.study.jobs.job import Job
+from nas.study.ledger.ledger import Ledger
+from nas.values.architecture import Configuration
 from nas.values.outcome import SCORE_SD, SEED_SCORES, Outcome, Status, is_of_a_probe
 from nas.values.seeds import derive
 
@@ -44,6 +48,19 @@ def run_seeds(job: Job, seeds: Sequence[int], run_one: RunOne, is_worse: IsWorse
         if is_worse(place + 1, outcomes[-1].score) and place + 1 < len(seeds):
             break
     return combined(outcomes, planned=len(seeds))
+
+
+def told_before(ledger: Ledger, configuration: Configuration) -> Outcome | None:
+    """Return what a trial of the same configuration came to with all its seeds; None where there is none.
+
+    With the same seeds it would come to the same again. Nothing is trained for it, and so it has taken no time.
+    """
+    document = configuration.to_dict()
+    for frozen in ledger.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        known = frozen.user_attrs.get("outcome", {})
+        if known.get("status") in ("complete", "failed") and frozen.user_attrs.get("configuration") == document:
+            return replace(Outcome.from_dict(known), duration_s=0.0)
+    return None
 
 
 def combined(outcomes: Sequence[Outcome], *, planned: int) -> Outcome:

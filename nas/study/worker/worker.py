@@ -16,7 +16,7 @@ from nas.sampling import Sample
 from nas.study.crew.crew import Task
 from nas.study.jobs.job import Job, run_in_processes, run_job
 from nas.study.jobs.kept import keep_best_alone
-from nas.study.jobs.seeds import run_seeds
+from nas.study.jobs.seeds import run_seeds, told_before
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.slots import group_of
 from nas.study.ledger.storage import HEARTBEAT_S, open_storage
@@ -130,7 +130,14 @@ def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Regi
         return run_in_processes(job, desk.plugins) if job.needs_processes(registry) else run_job(job, registry, watch)
 
     job = job_of(desk, sampled, cost, trial.user_attrs["seed"], trial)
-    outcome = run_seeds(job, desk.seeds, run, is_poor) if desk.seeds else run(job)
+    if not desk.seeds:
+        outcome = run(job)
+    elif known := told_before(desk.ledger, sampled.configuration):
+        outcome = known
+        for place, score in enumerate(known.seed_scores, start=1):
+            is_poor(place, score)  # it may be the best trial that later ones are compared with, and is not ended itself
+    else:
+        outcome = run_seeds(job, desk.seeds, run, is_poor)
     return with_score(outcome, desk.gate, trial) if desk.gate else outcome
 
 
