@@ -236,7 +236,7 @@ def test_a_retraining_says_over_how_many_seeds_the_score_before_was_the_mean(stu
     url, nothing = study.storage_url, ()
     opened = study_to_train(study.title, url, uri="", settings={}, architecture=None, seeds=2, epochs=None, plugins=nothing)
     assert isinstance(opened.design, Retraining)
-    (_, before, *_) = page_table(retest_of(opened.record(), opened.design)).rows
+    (before, *_) = page_table(retest_of(opened.record(), opened.design)).rows
     assert before.cells[:2] == ("val_accuracy, before", "5")
 
 

@@ -87,7 +87,7 @@ class Retraining:
         decided = decide(space, dict(self.base))
         decided = replace(decided, configuration=with_epochs(decided.configuration, self.epochs))
         for seed in replicates:
-            # The search derives its seeds from ("trial", i) or ("trial seed", k), a measurement from ("replicate", k): these are none of them.
+            # A search derives its seeds from ("trial", i) or ("trial seed", k), a measurement from ("replicate", k): none of these.
             yield PlannedTraining(Cell(seed, RETRAINED), decided, derive(space.seed, "retraining", seed), name=f"s{seed}")
 
     def to_dict(self) -> dict[str, Any]:
