@@ -32,3 +32,6 @@ class Recipe:
 
 LIGHTNING_OPTIONS = ("accelerator", "devices", "num_nodes", "strategy", "precision", "deterministic", "benchmark")
 """The fields that are handed to `lightning.Trainer` unchanged."""
+
+LATER = ("compile", "memory_format")
+"""Fields that came when there were studies without them: at their defaults they stand in no configuration, and no study's key changes."""

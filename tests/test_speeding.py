@@ -10,8 +10,9 @@ from torch._dynamo.utils import counters
 
 from nas.building import build_recipe
 from nas.recipe import Recipe
+from nas.registry import Registry
 from nas.sampling import first_choice, sample
-from nas.space import Space
+from nas.space import Space, parse_space
 from nas.study.jobs.materials import load_data, load_task
 from nas.training.course import Goal
 from nas.training.data import split_data
@@ -78,3 +79,9 @@ def test_channels_last_is_for_accelerators_alone() -> None:
     on_cpu = nn.Conv2d(3, 8, 3)
     assert lay_out(on_cpu, recipe, torch.device("cpu"))(pictures) is pictures
     assert on_cpu.weight.is_contiguous()
+
+
+def test_what_came_later_changes_the_key_of_no_study_that_does_without_it(registry: Registry) -> None:
+    written = "name: s\narchitecture: {staged: {depth: 1}}\ntrain: {epochs: 1%s}\n"
+    keys = [parse_space(written % more, "s.yaml", registry).key for more in ("", ", compile: none", ", compile: default")]
+    assert keys[0] == keys[1] != keys[2]

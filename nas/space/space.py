@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import SpaceError, UserError, Where, listed, nearest, shown
-from nas.recipe import Recipe
+from nas.recipe import LATER, Recipe
 from nas.registry.registry import Registry
 from nas.registry.signature import PluginType, parameters_of
 from nas.space.fitting import refuse_misfit
@@ -31,7 +31,7 @@ from nas.space.section_reader import (
 from nas.space.sections import Constraint, Gate, InputOptions, MeasureOptions, SearchOptions
 from nas.space.start_section import read_starts
 from nas.space.task_section import metrics_of, read_task, refuse_smoothing
-from nas.space.templates import Decision, NodeTemplate, Placed, Template, decisions_in, document_of, plugins_in
+from nas.space.templates import Decision, Fixed, NodeTemplate, Placed, Template, decisions_in, document_of, plugins_in
 from nas.space.yaml_tree import MappingTree, ScalarTree, describe, read_yaml
 from nas.values.architecture import PluginNode, key_of
 from nas.values.domains import Choices, IntRange, Scalar, written
@@ -208,7 +208,7 @@ def _read(parser: Parser, tree: MappingTree, text: str) -> Space:
         data=data,
         task=task,
         architecture=parser.value(architecture, PluginType("network"), "architecture"),
-        train=parser.section(train, recipe, "train", kind="train", name="train"),
+        train=_without_later(parser.section(train, recipe, "train", kind="train", name="train")),
         search=read_search(parser, tree, task.name),
         measure=None,
         constraints=read_constraints(parser, tree.get("constraints")),
@@ -217,6 +217,12 @@ def _read(parser: Parser, tree: MappingTree, text: str) -> Space:
         registry=parser.registry,
         probes=read_probes(parser, tree.get("probes")),
     )
+
+
+def _without_later(train: NodeTemplate) -> NodeTemplate:
+    """Leave out of a recipe what came later, where it is as it always was."""
+    kept = ((name, value) for name, value in train.parameters if name not in LATER or value != Fixed(getattr(Recipe, name)))
+    return replace(train, parameters=tuple(kept))
 
 
 def _says(text: str, label: Scalar) -> bool:
