@@ -22,6 +22,7 @@ from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
 from nas.space.sections import WILCOXON_P, WILCOXON_SEEDS
 from nas.study.jobs.job import Job, run_job
+from nas.study.jobs.kept import keep_best_alone, network_file
 from nas.study.jobs.materials import context_of, study_key
 from nas.study.jobs.seeds import run_seeds, seeds_of
 from nas.study.origins import study_to_train
@@ -230,6 +231,21 @@ def test_what_is_measured_has_one_seed_a_training(registry: Registry, tmp_path: 
     study = Study.open(parse_space(text, "s.yaml", registry), f"sqlite:///{tmp_path / 'optuna.db'}")
     assert study.measured is not None
     assert open_desk(study.storage, study.measured.name, registry, (), None).seeds == ()
+
+
+def test_the_network_of_a_trial_that_was_interrupted_between_two_seeds_goes(registry: Registry, tmp_path: Path) -> None:
+    study = Study.open(space_with(registry, "trials: 2, seeds: 2"), f"sqlite:///{tmp_path / 'optuna.db'}")
+    study.search.ensure(study.search_slots(ahead=0))
+    ended, running = study.search.claim(), study.search.claim()
+    assert ended is not None
+    assert running is not None
+    files = [network_file(tmp_path, study.search.name, str(trial.number)) for trial in (ended, running)]
+    files[0].parent.mkdir()
+    for file in files:
+        file.touch()
+    study.search.fail(ended, "interrupted")
+    keep_best_alone(tmp_path, study.search)
+    assert [file.exists() for file in files] == [False, True]
 
 
 def test_a_retraining_says_over_how_many_seeds_the_score_before_was_the_mean(study: Study) -> None:
