@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from nas.errors import SpaceError
 from nas.registry import Registry
 from nas.report.gate_text import kendall_tau
 from nas.space import Space, parse_space
-from nas.study.searching.gating import SCORE, is_poor, seen_by
+from nas.study.ledger.finished import Scores
+from nas.study.ledger.trials import GATE_SCORE as SCORE
+from nas.study.searching.gating import is_poor
 from nas.study.study import Study
 from nas.study.worker.deciding import decide
 from nas.study.worker.desk import Desk, open_desk
@@ -56,6 +59,13 @@ def go_through(study: Study, desk: Desk) -> int:
     return count
 
 
+def seen(*scores: float | None) -> Scores:
+    found = Scores()
+    for score in scores:
+        found.add(score)
+    return found
+
+
 def gate_of(space: Space) -> Any:
     assert space.gate is not None
     return space.gate
@@ -63,18 +73,30 @@ def gate_of(space: Space) -> Any:
 
 def test_a_score_below_the_share_that_is_kept_is_poor(registry: Registry) -> None:
     gate = gate_of(space_with(registry, GATE))
-    seen = [float(i) for i in range(10)]
-    assert [is_poor(gate, score, seen) for score in (5.9, 6.0, 9.5)] == [True, False, False]
-    assert not is_poor(gate, -1.0, seen[:2])  # of the first ones all pass
-    assert is_poor(gate, None, seen)
-    assert not is_poor(gate, None, [None] * 10)
-    assert not is_poor(gate, 1.0, [1.0] * 10)
+    ten = seen(*range(10))
+    assert [is_poor(gate, score, ten) for score in (5.9, 6.0, 9.5)] == [True, False, False]
+    assert not is_poor(gate, -1.0, seen(0, 1))  # of the first ones all pass
+    assert is_poor(gate, None, ten)
+    assert not is_poor(gate, None, seen(*[None] * 10))
+    assert not is_poor(gate, 1.0, seen(*[1.0] * 10))
+
+
+@pytest.mark.parametrize("figure", ["synflow.log_score", "lesion.intact_error"])
+def test_the_share_that_is_refused_is_the_worst_of_those_seen_in_order(figure: str, registry: Registry) -> None:
+    gate, rng = gate_of(space_with(registry, f"gate: {{score: {figure}, keep: 0.4, warm_up: 1}}")), random.Random(0)
+    better = 1 if gate.direction == "maximize" else -1
+    for _ in range(200):
+        scores = [rng.choice([None, rng.randint(0, 5)]) for _ in range(rng.randint(1, 12))]
+        ranked = sorted(-math.inf if score is None else better * score for score in scores)
+        least = ranked[min(int(0.6 * len(ranked)), len(ranked) - 1)]
+        for score in (None, *range(6)):
+            assert is_poor(gate, score, seen(*scores)) == ((-math.inf if score is None else better * score) < least)
 
 
 def test_a_figure_that_is_better_when_lower_is_poor_when_high(registry: Registry) -> None:
     gate = gate_of(space_with(registry, "gate: {score: lesion.intact_error, warm_up: 1}"))
     assert gate.direction == "minimize"
-    assert [is_poor(gate, score, [1.0, 2.0, 3.0, 4.0]) for score in (1.5, 3.5)] == [False, True]
+    assert [is_poor(gate, score, seen(1, 2, 3, 4)) for score in (1.5, 3.5)] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +138,7 @@ def test_a_gated_sample_uses_up_no_budget_and_each_score_is_kept(registry: Regis
     assert len({trial.user_attrs["slot"] for trial in trials}) == 8
     assert all(isinstance(trial.user_attrs[SCORE], float) for trial in trials)
     for trial in trials:
-        before = seen_by([other for other in trials if other.number in range(trial.number)])
+        before = Scores.of(trials[: trial.number])
         if trial in gated:
             assert is_poor(gate_of(study.space), trial.user_attrs[SCORE], before)
     study.refresh()
@@ -128,7 +150,7 @@ def test_what_was_asked_for_passes_whatever_it_scores(registry: Registry, tmp_pa
     study, desk = opened(space_with(registry, f"trials: 4, start: [{starts}], {GATE}"), tmp_path)
     assert go_through(study, desk) == 4
     scores = [trial.user_attrs[SCORE] for trial in study.search.study.trials]
-    assert is_poor(gate_of(study.space), scores[3], scores[:3])
+    assert is_poor(gate_of(study.space), scores[3], seen(*scores[:3]))
 
 
 def test_an_interrupted_training_does_not_have_to_pass_again(registry: Registry, tmp_path: Path) -> None:
@@ -144,7 +166,7 @@ def test_an_interrupted_training_does_not_have_to_pass_again(registry: Registry,
     assert again is not None
     assert decide(desk, again, registry)[0]
     assert again.params == trial.params
-    assert len(seen_by(study.search.study.trials)) == len(study.search.study.trials) - 1
+    assert len(Scores.of(study.search.study.trials)) == len(study.search.study.trials) - 1
 
 
 def test_a_gate_that_nothing_passes_still_lets_the_search_end(registry: Registry, tmp_path: Path) -> None:

@@ -107,6 +107,21 @@ def test_patience_reads_the_database_once(ledger: Ledger, small: Space) -> None:
     assert ledger.count_told() == 1
 
 
+def test_a_record_that_has_ended_stays_the_same_object(small: Space, tmp_path: Path) -> None:
+    study = Study.open(small, f"sqlite:///{tmp_path / 'optuna.db'}")
+    study.search.ensure(study.search_slots(ahead=0))
+    trial = study.search.claim()
+    assert trial is not None
+    event = {"ledger": study.search.name, "trial": trial._trial_id, "number": 0}
+    assert study.note(event).state == "running"  # type: ignore[union-attr]
+    study.search.finish(trial, configured(small), outcome_of(DRAWN))
+    told = study.note(event)
+    assert told is not None
+    study.catch_up()
+    assert study.record().search[0] is study.note(event) is told
+    assert told.state == "complete"
+
+
 def test_a_filled_ledger_is_read_as_a_trained_one(tmp_path: Path, registry: Registry, small: Space) -> None:
     url = f"sqlite:///{tmp_path / 'optuna.db'}"
     space = parse_space(space_text(trials=60), "benchmark.yaml", registry)

@@ -260,6 +260,22 @@ def test_a_tracker_searches_once_however_often_it_syncs(store: Path, tracker: Tr
     assert len(searches) == 1
 
 
+def test_a_training_that_has_its_run_is_not_looked_at_again(store: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nas.tracking.tracker
+
+    first = study("growing", search=[trial(1), trial(2, state="gated", outcome=None), trial(3, state="running", outcome=None)])
+    for _ in range(2):  # the first one finds out what the server has
+        tracker.sync(first)
+    looked = list[int]()
+    real = nas.tracking.tracker.identity
+    monkeypatch.setattr(nas.tracking.tracker, "identity", lambda t: looked.append(t.number) or real(t))  # type: ignore[func-returns-value]
+    assert tracker.sync(dataclasses.replace(first, search=(*first.search[:2], trial(3), trial(4)))).written == 2
+    assert set(looked) == {3, 4}
+    remade = study("growing", search=[trial(n) for n in (1, 3, 4, 5)])
+    assert tracker.sync(remade).written == 1
+    assert len(runs_of(store, "growing")[1]) == 4
+
+
 def test_a_run_that_was_cut_short_is_completed_not_doubled(store: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
 

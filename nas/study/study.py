@@ -33,7 +33,7 @@ from nas.study.searching.tuning import Tuning
 from nas.values.architecture import Configuration
 from nas.values.outcome import Cost
 from nas.values.plans import Winner
-from nas.values.records import StudyRecord, TrainingRecord, owed_replicates
+from nas.values.records import OPEN_STATES, StudyRecord, TrainingRecord, owed_replicates
 from nas.values.seeds import derive
 
 
@@ -216,7 +216,7 @@ class Study:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is waiting or running."""
-        return not any(t.state in ("waiting", "running") for ledger in self.ledgers for t in self.results.of(ledger.name))
+        return not any(t.state in OPEN_STATES for ledger in self.ledgers for t in self.results.of(ledger.name))
 
     def read_look(self) -> str:
         """At a planned look, say what it came to, and where it did not decide plan the replicates up to the next; else ''.

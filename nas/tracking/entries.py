@@ -45,11 +45,6 @@ class Entry:
     points: tuple[Point, ...]
 
 
-def finished_trainings(record: StudyRecord) -> tuple[TrainingRecord, ...]:
-    """Return the trainings that have, or are due, a run of their own."""
-    return tuple(t for t in record.trainings if t.state in WRITTEN_STATES)
-
-
 def training_entry(training: TrainingRecord, record: StudyRecord) -> Entry:
     """Return the run of one finished training: always the same, so that writing it twice changes nothing."""
     end_ms = milliseconds(training.finished or training.started or record.created)
@@ -68,13 +63,16 @@ def training_entry(training: TrainingRecord, record: StudyRecord) -> Entry:
 
 def study_entry(record: StudyRecord) -> Entry:
     """Return the parent run of a study as it starts; what grows while it runs is set as tags later."""
-    trainings = record.trainings
-    starts = [t.started for t in trainings if t.started] if record.created is None else [record.created]
-    ends = [t.finished for t in trainings if t.finished]
+    starts = [t.started for t in record.trainings if t.started] if record.created is None else [record.created]
     start_ms = milliseconds(min(starts, default=datetime.now()))
-    end_ms = milliseconds(max(ends, default=datetime.now()))
     tags = {"nas.study": record.title, "nas.phase": "study", **_common_tags(record)}
-    return Entry(record.title, "RUNNING", start_ms, max(start_ms, end_ms), _cut_tags(tags), _plan_params(record), ())
+    return Entry(record.title, "RUNNING", start_ms, start_ms, _cut_tags(tags), _plan_params(record), ())
+
+
+def study_end_ms(record: StudyRecord, start_ms: int) -> int:
+    """Return when the last training of a study ended; now where none has."""
+    ends = [t.finished for t in record.trainings if t.finished]
+    return max(start_ms, milliseconds(max(ends, default=datetime.now())))
 
 
 def milliseconds(moment: datetime | None) -> int:

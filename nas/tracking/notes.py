@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from operator import attrgetter
 
 from nas.tracking.effects import step_axis
 from nas.tracking.entries import NOTE
@@ -54,7 +55,7 @@ def study_note(record: StudyRecord, effects: Effects | None, artifacts: Sequence
 
 def progress(record: StudyRecord) -> str:
     """Return `12 of 30 trials, 40 of 60 measured trainings (2 did not train, 1 broken)`."""
-    states = [Counter[str](t.state for t in trainings) for trainings in (record.search, record.tuning, record.measured)]
+    states = [Counter[str](map(attrgetter("state"), trainings)) for trainings in (record.search, record.tuning, record.measured)]
     done, tuned, measured = (found["complete"] + found["pruned"] + found["failed"] for found in states)
     told = [f"{done} of {record.planned_search} trials"] if record.has_search and not record.is_beside else []
     if record.plan:

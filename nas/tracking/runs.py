@@ -72,8 +72,8 @@ class StudyRuns:
         self._params |= params.keys()
         self.tags |= changed
 
-    def set_status(self, status: str, end_ms: int) -> None:
-        """Set the study's run to RUNNING or FINISHED where it is not."""
+    def set_status(self, status: str, end_ms: int = 0) -> None:
+        """Set the study's run to RUNNING, or FINISHED at `end_ms`, where it is not."""
         if status == self._status:
             return
         if status == "RUNNING":

@@ -11,11 +11,11 @@ from pathlib import Path
 from nas.tracking.connection import connect, in_words, is_refusal
 from nas.tracking.documents import Documents
 from nas.tracking.effects import effect_points
-from nas.tracking.entries import Entry, Point, finished_trainings, milliseconds, study_entry, training_entry
+from nas.tracking.entries import WRITTEN_STATES, Entry, Point, milliseconds, study_end_ms, study_entry, training_entry
 from nas.tracking.notes import study_tags
 from nas.tracking.runs import Identity, StudyRuns, identity
 from nas.values.effects import Effects
-from nas.values.records import StudyRecord, TrainingRecord
+from nas.values.records import OPEN_STATES, StudyRecord, TrainingRecord
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class Tracker:
         self._runs: StudyRuns | None = None
         # Outlives `_runs`, so that what waits can be counted while the server is away.
         self._done: set[Identity] = set()
+        self._settled: dict[int, TrainingRecord] = {}
         self._logged: Effects | None = None
         self._written = 0
         self._rest_until = 0.0
@@ -82,16 +83,28 @@ class Tracker:
         """
         if record.title != self._title:
             self._title, self._extras, self._runs, self._done, self._rest_until = record.title, _Extras(), None, set(), 0.0
+            self._settled = {}
         old = self._extras
         self._extras = _Extras(effects or old.effects, tuple(artifacts) or old.artifacts, note or old.note)
         self._written = 0
-        due, began = [t for t in finished_trainings(record) if identity(t) not in self._done], time.monotonic()
+        due, began = self._due(record), time.monotonic()
         if began >= self._rest_until or finished:
             self._attempt(record, due, finished)
             if self._error:
                 self._rest_until = time.monotonic() + _REST * (time.monotonic() - began)
         pending = sum(identity(training) not in self._done for training in due)
         return SyncReport(self._written, pending, self._in_full(pending))
+
+    def _due(self, record: StudyRecord) -> list[TrainingRecord]:
+        """Return the trainings that have ended and have no run yet. What is settled is known by being the same object as before."""
+        trainings = record.trainings
+        if len(self._settled) > 2 * len(trainings):  # records that were made anew
+            self._settled = {}
+        fresh = [t for t in trainings if id(t) not in self._settled]
+        due = [t for t in fresh if t.state in WRITTEN_STATES and identity(t) not in self._done]
+        waits = {id(t) for t in due}
+        self._settled |= {id(t): t for t in fresh if t.state not in OPEN_STATES and id(t) not in waits}
+        return due
 
     def _in_full(self, pending: int) -> str:
         if not self._error or not pending:
@@ -105,7 +118,10 @@ class Tracker:
             self._error = self._write_trainings(runs, record, due)
             parent = study_entry(record)
             self._write_study(runs, record, parent)
-            runs.set_status("FINISHED" if finished else "RUNNING", parent.end_ms)
+            if finished:
+                runs.set_status("FINISHED", study_end_ms(record, parent.start_ms))
+            else:
+                runs.set_status("RUNNING")
             # Last, because files may go to another place than figures, and that may be away on its own.
             self._documents.write(runs, record, self._extras.artifacts)
         except Exception as failure:  # each kind of server, database and artifact store raises its own
@@ -115,7 +131,7 @@ class Tracker:
 
     def _attach(self, record: StudyRecord) -> StudyRuns:
         if self._runs is None:
-            self._logged = None
+            self._logged, self._settled = None, {}
             self._runs = StudyRuns(connect(self.uri), record, uri=self.uri, artifacts=self._artifacts)
             self._done = self._runs.done
         return self._runs

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from heapq import nsmallest
-from operator import itemgetter
 from typing import Any, Literal
 
 from nas.values.architecture import Configuration
@@ -23,6 +22,9 @@ State = Literal["waiting", "running", "complete", "pruned", "failed", "interrupt
 
 SEARCHING: frozenset[Phase] = frozenset({"search", "baseline", "tune"})
 """The phases that look for an architecture: judged on the validation part of the space's own split, pruned where poor."""
+
+OPEN_STATES: frozenset[State] = frozenset({"waiting", "running"})
+"""A training in any other state has ended: its record never changes again."""
 
 MOST_RANKED = 5
 """So many of a search's best trials are looked for at once, since several readers of a record ask."""
@@ -212,8 +214,9 @@ class StudyRecord:
 
     def _rank(self, count: int) -> tuple[TrainingRecord, ...]:
         sign = -1 if self.direction == "maximize" else 1
-        done = [(sign * t.outcome.score, t) for t in self.search if t.state == "complete" and t.outcome]
-        return tuple(t for _, t in nsmallest(count, done, key=itemgetter(0)))
+        # No pair is made of each trial: so many new objects at once set the garbage collector to work on all of a long search.
+        done = [t for t in self.search if t.state == "complete" and t.outcome]
+        return tuple(nsmallest(count, done, key=lambda t: sign * t.outcome.score if t.outcome else 0.0))
 
 
 def lost_cells(trainings: Iterable[TrainingRecord]) -> tuple[Cell, ...]:

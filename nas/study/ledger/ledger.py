@@ -111,7 +111,7 @@ class Ledger:
         For so many `workers`, or those at work where they are more, only as much as they soon need: each waiting trial is read again
         whenever one of them asks for anything. The attribute `more` then says whether slots are left that will be queued.
         """
-        still_open, finished = self._now()
+        still_open, finished = self.now()
         taken = {t.user_attrs.get("slot") for t in still_open}
         waiting = sum(t.state == TrialState.WAITING for t in still_open)
         most = max(LEAST_WAITING, 2 * max(workers, len(still_open) - waiting)) if workers else math.inf
@@ -139,7 +139,7 @@ class Ledger:
         One trial after the other: what the sampler proposes depends on what it has seen, and so on nothing but the slots. For
         the same reason an interrupted trial is sampled anew: it comes to the same.
         """
-        still_open, finished = self._now()
+        still_open, finished = self.now()
         if still_open:
             return 0
         told = finished.told_slots
@@ -252,7 +252,7 @@ class Ledger:
     def _given_up(self, slot: str) -> bool:
         return self._finished.num_broken[slot] >= MAX_ATTEMPTS
 
-    def _now(self) -> tuple[list[FrozenTrial], Finished]:
+    def now(self) -> tuple[list[FrozenTrial], Finished]:
         """Return the trials that are waiting or running, and what the finished ones come to, both of one moment."""
         still_open = self.study.get_trials(deepcopy=False, states=OPEN)
         with self._memory.patient(math.inf):

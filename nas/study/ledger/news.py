@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -22,11 +24,12 @@ class News:
         self._count = 0
         self._numbers: set[int] = set()
 
-    def take(self, study: optuna.Study) -> list[FrozenTrial]:
-        """Return the trials that have finished since this was last asked."""
+    def take(self, study: optuna.Study, *, as_read: bool = False) -> list[FrozenTrial]:
+        """Return the trials that have finished since this was last asked; `as_read`, those that are known without reading again."""
         storage = study._storage
         if isinstance(storage, Memory):
-            fresh = storage.finished_since(study._study_id, self._count)
+            with storage.patient(math.inf) if as_read else nullcontext():
+                fresh = storage.finished_since(study._study_id, self._count)
             self._count += len(fresh)
             return fresh
         fresh = [t for t in study.get_trials(deepcopy=False, states=FINISHED) if t.number not in self._numbers]

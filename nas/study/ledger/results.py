@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from datetime import datetime
 
-from nas.values.records import TrainingRecord
+from nas.values.records import OPEN_STATES, TrainingRecord
 
 
 class Results:
@@ -21,9 +21,11 @@ class Results:
         """When the first of them was started."""
 
     def note(self, ledger: str, record: TrainingRecord) -> TrainingRecord:
-        """Take up the newest record of a trial, and return it."""
+        """Take up the newest record of a trial, and return it; of one that has ended the first, so that readers know it again."""
         with self._lock:
             known = self._records.setdefault(ledger, {})
+            if (before := known.get(record.number)) and before.state not in OPEN_STATES:
+                return before
             is_next = record.number in known or not known or record.number > next(reversed(known))
             known[record.number] = record
             if not is_next:

@@ -20,6 +20,8 @@ from nas.values.records import Phase, State, TrainingRecord
 
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
+GATE_SCORE = "gate"
+"""The attribute of a trial that holds the score which its search's gate took; null for a network that has none."""
 
 
 def suggest(trial: Trial, decision: Decision) -> Scalar:

@@ -1,1 +1,1 @@
-"""Layer 4: what proposes architectures and what lets them pass: samplers, starts, gates, tuning, baselines."""
+"""Layer 4: what proposes architectures and what lets them pass: samplers, pruners, starts, gates, tuning, baselines."""

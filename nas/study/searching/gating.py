@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from optuna.trial import Trial
@@ -19,11 +17,10 @@ from nas.space.sections import Gate
 from nas.study.jobs.job import Job
 from nas.study.jobs.materials import load_split
 from nas.study.jobs.subjects import built_probes, subject_of
+from nas.study.ledger.finished import Scores
 from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.trials import GATE_SCORE
 from nas.values.outcome import Outcome
-
-SCORE = "gate"
-"""The attribute of a trial that holds its score; null for a network that has none."""
 
 
 def check_probes(space: Space) -> None:
@@ -45,31 +42,28 @@ def refuses(gate: Gate, ledger: Ledger, trial: Trial, job: Job, registry: Regist
     so many were refused that there is no end in sight.
     """
     score = _score(gate, job, registry)
-    earlier = ledger.study.get_trials(deepcopy=False)
-    trial.set_user_attr(SCORE, score)
-    if any(t.number == trial.number and t.system_attrs.get("fixed_params") for t in earlier):
+    trial.set_user_attr(GATE_SCORE, score)
+    still_open, finished = ledger.now()
+    if any(t.number == trial.number and t.system_attrs.get("fixed_params") for t in still_open):
         return False
-    refused = sum(t.user_attrs.get("end") == "gated" and t.user_attrs.get("slot") == trial.user_attrs["slot"] for t in earlier)
-    return refused < gate.patience and is_poor(gate, score, seen_by(earlier, apart_from=trial.number))
+    seen = finished.gate_scores.copy()
+    seen.take_up(t for t in still_open if t.number != trial.number)
+    return finished.num_gated[trial.user_attrs["slot"]] < gate.patience and is_poor(gate, score, seen)
 
 
-def is_poor(gate: Gate, score: float | None, seen: Sequence[float | None]) -> bool:
+def is_poor(gate: Gate, score: float | None, seen: Scores) -> bool:
     """Say whether a score lies below the share of those seen that the gate keeps; a network without a score lies below all others."""
     if len(seen) < gate.warm_up:
         return False
-    ranked = sorted(_height(gate, other) for other in seen)
-    return _height(gate, score) < ranked[min(int((1 - gate.keep) * len(ranked)), len(ranked) - 1)]
-
-
-def seen_by(trials: Sequence[Any], *, apart_from: int = -1) -> list[float | None]:
-    """Return the scores that a search has taken; of a training that was queued again only the last one."""
-    counted = (t for t in trials if SCORE in t.user_attrs and t.user_attrs.get("end") in (None, "gated"))
-    return [t.user_attrs[SCORE] for t in counted if t.number != apart_from]
+    # Those without a score stand first, then the others, the worst first.
+    place = min(int((1 - gate.keep) * len(seen)), len(seen) - 1) - seen.num_without
+    least = None if place < 0 else seen.ordered[place] if gate.direction == "maximize" else seen.ordered[-1 - place]
+    return _height(gate, score) < _height(gate, least)
 
 
 def with_score(outcome: Outcome, gate: Gate, trial: Trial) -> Outcome:
     """Return an outcome with the gate's score among its figures, as `gate.PROBE.FIGURE`."""
-    score = trial.user_attrs.get(SCORE)
+    score = trial.user_attrs.get(GATE_SCORE)
     return outcome if score is None else replace(outcome, metrics={**outcome.metrics, f"gate.{gate.score}": score})
 
 

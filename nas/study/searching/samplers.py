@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace, _SearchSpaceGroup
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from nas.recipe import Recipe
 from nas.space import SearchOptions, Space
 from nas.space.sections import WILCOXON_P, WILCOXON_SEEDS
 from nas.space.templates import Fixed
 from nas.study.searching.evolution import RegularizedEvolution
+from nas.study.searching.grid import Grid
 from nas.study.searching.pruning import MedianPruner
-
-
-class _Grid(optuna.samplers.BruteForceSampler):
-    """Every combination once, in a random order; conditional decisions too. Once all are there, it starts again."""
-
-    def __init__(self, seed: int) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            super().__init__(seed=seed, avoid_premature_stop=True)
-
-    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """Do nothing: Optuna would stop a loop of its own here, and there is none. The number of trials ends the search."""
 
 
 class _Groups(_GroupDecomposedSearchSpace):
@@ -76,7 +65,7 @@ _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "nsga2": lambda seed: optuna.samplers.NSGAIISampler(population_size=20, seed=seed),
     "evolution": RegularizedEvolution,
     "qmc": _qmc,
-    "grid": _Grid,
+    "grid": Grid,
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
 }
 _SHARED = ("qmc",)
