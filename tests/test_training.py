@@ -4,8 +4,10 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import train_test_split
 from torch import nn
 
 from nas.building import build, build_recipe, cost_of
@@ -17,8 +19,10 @@ from nas.sampling import first_choice, fixing, sample
 from nas.space import Space, parse_space
 from nas.study.jobs.job import Job, run_in_processes
 from nas.study.jobs.materials import context_of, load_data, load_task
+from nas.training import fit
 from nas.training.course import Goal
 from nas.training.data import Batches, split_data
+from nas.training.dividing import divide
 from nas.training.fit import train
 from nas.values.outcome import Cost, Outcome
 
@@ -162,6 +166,22 @@ def test_the_split_is_stratified_disjoint_and_seeded(registry: Registry) -> None
     assert not torch.equal(first.train.inputs, other.train.inputs)
     pictures = torch.cat([part.inputs.flatten() for part in (first.train, first.val, first.test)])
     assert len(pictures.unique()) == 200
+
+
+@pytest.mark.parametrize(("share", "state"), [(0.6, 0), (0.8, 7), (0.5, 2**32 - 1)])
+def test_examples_are_divided_as_scikit_learn_divides_them(share: float, state: int) -> None:
+    labels = np.random.default_rng(state).permutation(np.repeat([0, 2, 3, 9], [5, 61, 17, 40]))
+    for classes in (labels, None):
+        expected = train_test_split(range(len(labels)), train_size=share, stratify=classes, random_state=state)
+        assert [part.tolist() for part in divide(len(labels), share, state=state, labels=classes)] == expected
+
+
+def test_figures_hardly_depend_on_how_many_inputs_are_evaluated_at_once(small: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(small)
+    monkeypatch.setattr(fit, "EVALUATION_BATCH", 7)
+    parts = run(small)
+    assert parts.score == whole.score
+    assert parts.curves == {name: pytest.approx(values, rel=1e-5) for name, values in whole.curves.items()}
 
 
 def test_normalisation_uses_the_training_part_alone() -> None:

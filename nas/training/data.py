@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nas.errors import UserError
 from nas.plugin import Data, Pictures
+from nas.training.dividing import Rows, divide
 from nas.values.seeds import derive
 
 SHARES = (0.6, 0.2, 0.2)
@@ -99,8 +101,6 @@ def split_data(data: Data, *, seed: int) -> Split:
 
 def _rows(data: Data, state: int) -> list[Tensor]:
     """Choose the rows of the three parts."""
-    from sklearn.model_selection import train_test_split  # imported late: it takes most of a second
-
     count, num_own = len(data.targets), len(data.targets) - data.num_test
     labels = data.targets.numpy() if data.targets.dim() == 1 and not data.targets.is_floating_point() else None
     if labels is not None:
@@ -108,14 +108,13 @@ def _rows(data: Data, state: int) -> list[Tensor]:
     elif num_own < 5:
         raise UserError(f"the data has {num_own} examples to train and validate on; it needs at least 5")
 
-    def cut(rows: list[int], share: float) -> tuple[list[int], list[int]]:
-        strata = None if labels is None else labels[rows]
-        first, second = train_test_split(rows, train_size=share, stratify=strata, random_state=state)
-        return first, second
+    def cut(rows: Rows, share: float) -> tuple[Rows, Rows]:
+        first, second = divide(len(rows), share, state=state, labels=None if labels is None else labels[rows])
+        return rows[first], rows[second]
 
-    train, rest = cut(list(range(num_own)), TRAIN_SHARE if data.num_test else SHARES[0])
-    val, test = (rest, list(range(num_own, count))) if data.num_test else cut(rest, SHARES[1] / sum(SHARES[1:]))
-    return [torch.tensor(part) for part in (train, val, test)]
+    train, rest = cut(np.arange(num_own), TRAIN_SHARE if data.num_test else SHARES[0])
+    val, test = (rest, np.arange(num_own, count)) if data.num_test else cut(rest, SHARES[1] / sum(SHARES[1:]))
+    return [torch.from_numpy(part) for part in (train, val, test)]
 
 
 def _refuse_small(data: Data, num_own: int) -> None:

@@ -25,8 +25,11 @@ from nas.training.speeding import compiled, lay_out
 from nas.values.outcome import Cost, Outcome
 from nas.values.seeds import derive
 
-EVALUATION_BATCH, EVALUATION_PIXELS = 1024, 2**20
-"""How many inputs are evaluated at once: fewer of large pictures."""
+EVALUATION_BATCH = 1024
+"""How many inputs are evaluated at once, at most."""
+EVALUATION_PIXELS, EVALUATION_PIXELS_CPU = 2**20, 2**17
+"""And how many pixels, but a training batch at least. On a CPU more takes longer, and as much more memory: what is between two layers
+does not lie in its caches any more."""
 
 
 def train(
@@ -190,10 +193,11 @@ class _Module(pl.LightningModule):
         return Figures(float(torch.stack(losses).sum()), torch.stack(tallies).sum(0), part.targets, tuple(outputs.shape[1:]))
 
 
-def evaluation_batch(part: Part, at_least: int) -> int:
-    """Return how many inputs of a part to evaluate at once."""
-    pixels = math.prod(part.source.shape[2:])
-    return min(EVALUATION_BATCH, max(at_least, EVALUATION_PIXELS // pixels))
+def evaluation_batch(part: Part, at_least: int, *, together: int = 1) -> int:
+    """Return how many inputs of a part to evaluate at once, in each of so many networks."""
+    pixels = EVALUATION_PIXELS_CPU if part.mean.device.type == "cpu" else EVALUATION_PIXELS
+    most = min(EVALUATION_BATCH, pixels // math.prod(part.source.shape[2:]))
+    return min(EVALUATION_BATCH, max(at_least, most // together))
 
 
 def trainer_for(recipe: Recipe, *, max_epochs: int) -> pl.Trainer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -218,7 +217,7 @@ class _Module(pl.LightningModule):
         parts, task = self.parts[name], self.goal.task
         losses, tallies, size = [], [], len(parts[0])
         self.stack.eval()
-        for index in torch.arange(size).split(math.ceil(evaluation_batch(parts[0], self.recipe.batch_size) / len(parts))):
+        for index in torch.arange(size).split(evaluation_batch(parts[0], self.recipe.batch_size, together=len(parts))):
             taken = [part.take(index) for part in parts]
             with self.trainer.precision_plugin.val_step_context():
                 inputs = self.trainer.precision_plugin.convert_input(torch.stack([inputs for inputs, _ in taken], 1))

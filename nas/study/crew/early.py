@@ -15,9 +15,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-# glibc gives the memory of each freed activation back and faults it in again at the next step: 30,000 page faults a training of
-# 20 layers. With these it keeps what it has, and what a step needs is the same at every step.
-KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**31), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
+# What glibc would do otherwise, in a process that takes and frees the same large tensors at every step:
+# - it gives freed memory back, and faults it in again: 30,000 page faults a training of 20 layers (the two thresholds);
+# - it maps memory in pages of 4 kB where the system has such of 2 MB (hugetlb);
+# - it keeps the splinters that aligning a tensor leaves apart from the hole that the tensor leaves, which then is too small for the
+#   next one of its size: twice the memory that a step needs (tcache, mxfast: bins of small pieces that are never joined).
+KEEP_MEMORY = {
+    "MALLOC_TRIM_THRESHOLD_": str(2**31),
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0",
+}
 
 _ready: list[subprocess.Popen[str]] = []
 
