@@ -30,7 +30,9 @@ def run(
     tracker = Tracker(store_uri(store), store / "artifacts")
     with open_engine(engine, study.storage_url) as place:
         workers = workers or study.space.search.workers or place.num_workers(partial(workers_per_gpu, study.space))
+        study.workers = workers
         if watch and (planned := outlook(study, workers=workers)):
+            study.share = planned.share
             watch({"event": "outlook", "lines": tuple(planned.lines())}, study)
         with _Recorder(tracker, study):
             for event in drive(study, phases=phases, workers=workers, networks=store / FOLDER, engine=place):

@@ -16,6 +16,7 @@ from nas.study.crew import room
 from nas.study.crew.crew import Crew, ThisMachine, devices_for, num_cores, sharing_of
 from nas.study.crew.processes import LOST, End
 from nas.study.jobs.materials import context_of
+from nas.study.jobs.memory import counting
 from nas.study.ledger.ledger import Ledger
 from nas.study.run import Run
 from nas.study.study import Study
@@ -75,7 +76,7 @@ def test_what_a_network_keeps_for_its_backward_pass_is_known_without_its_memory(
     configuration = sample(small, first_choice).configuration
     context = context_of(small, configuration)
     network = build(configuration.architecture, small.registry, context).train()
-    with room._counting() as kept:
+    with counting() as kept:
         network(torch.randn(128, *context.input_shape))  # the recipe's batch
     asked: list[int] = []
     monkeypatch.setattr(room, "bytes_needed", lambda *, parameters, kept, data: asked.append(kept) or 0)

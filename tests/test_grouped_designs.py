@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from nas.cli import tally
 from nas.keeping import read_about
 from nas.measuring.ablation import UNCHANGED, Ablation
 from nas.measuring.retraining import Retraining
 from nas.registry import Registry
 from nas.space import parse_space
+from nas.study import pace
 from nas.study.aiming import ablation_of
 from nas.study.jobs.kept import kept_files
 from nas.study.origins import study_to_train
+from nas.study.outlook import outlook
+from nas.study.preview import preview
 from nas.study.rerunning import rerun
 from nas.study.study import Study
 from nas.study.worker import telling
@@ -117,6 +121,39 @@ def test_more_seeds_form_a_group_of_their_own(three_seeds: Study, opened: Opened
     assert more.title == three_seeds.title
     assert [[member.slot for member in slot.group] for slot in more.measure_slots()] == [["s0", "s1", "s2"]] * 3 + [["s3", "s4"]] * 2
     retrained(opened())
+
+
+def test_the_time_left_counts_from_the_end_of_the_last_group(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, left = [1000.0], list[float | None]()
+    monkeypatch.setattr(tally.time, "time", lambda: now[0])
+    study = retrained(opened(TEXT.replace("vectorise: auto", "vectorise: 3")), seeds=6, epochs=1)
+    assert study.measured
+    study.measured.ensure(study.measure_slots())
+    counted = tally.Tally(study)
+
+    def watch(event: Mapping[str, object]) -> None:
+        if event["event"] == "finished" and event["slot"] == "s2":
+            now[0] += 100
+            study.refresh()
+            counted.read()
+            left.append(counted.left_s)
+            now[0] += 60
+            left.append(counted.left_s)
+
+    work(study.storage_url, [study.measured.name], emit=watch)
+    assert left == [pytest.approx(100.0), pytest.approx(40.0)]
+
+
+def test_groups_are_counted_in_the_time_that_is_told_beforehand(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = opened(TEXT.replace("vectorise: auto", "vectorise: none"))
+    monkeypatch.setattr(pace, "_timed", lambda step: 0.01 if step.__qualname__.startswith("_step_alone") else 0.012)
+    grouped, apart = outlook(retrained(opened(), 4, 3), workers=1), outlook(retrained(alone, 4, 3), workers=1)
+    assert grouped
+    assert apart
+    assert grouped.minutes / apart.minutes == pytest.approx(grouped.share) == pytest.approx(1.2 / 4)
+    assert "As one program are trained 4 of 4, in groups of 4." in grouped.lines()
+    assert apart.share == 1
+    assert preview(opened().space).minutes < preview(alone.space).minutes  # type: ignore[operator]  # both are known
 
 
 def test_the_replicates_of_each_arm_of_an_ablation_are_one_group(opened: Opened) -> None:

@@ -12,7 +12,6 @@ from nas.measuring.design import Twins
 from nas.registry import Registry
 from nas.report.timeline import timeline
 from nas.space import parse_space
-from nas.study.jobs.grouping import grouping_in, told
 from nas.study.jobs.together import run_jobs
 from nas.study.ledger.healing import heal
 from nas.study.ledger.slots import Slot
@@ -157,9 +156,8 @@ def test_a_group_that_breaks_is_queued_again_and_counts_as_one_failure(opened: O
 
 def test_where_one_arm_cannot_be_stacked_all_arms_are_trained_alone(opened: Opened) -> None:
     study = opened(TEXT.replace("[identity]", "[identity, dropout]"))
-    slots = study.measure_slots()
-    assert all(not slot.group for slot in slots)
-    lines = told(list(study.owed_trainings()), slots, grouping_in(study.space, 3).why_not)
+    assert all(not slot.group for slot in study.measure_slots())
+    lines = study.told_groups()
     assert lines[0] == "As one program are trained none of them."
     assert re.match(r"Alone is trained dropout, .* random numbers", lines[1])
 

@@ -28,13 +28,15 @@ class Count:
     owed: int
     pruned: int = 0
     failed: int = 0
+    weight: float = 1.0
+    """How long one takes, of what it takes alone."""
 
     @classmethod
-    def of(cls, phase: str, trainings: tuple[TrainingRecord, ...], owed: int) -> Count:
+    def of(cls, phase: str, trainings: tuple[TrainingRecord, ...], owed: int, weight: float = 1.0) -> Count:
         """Count the trainings of a phase by their states."""
         states = [training.state for training in trainings]
         pruned, failed = states.count("pruned"), states.count("failed")
-        return cls(phase, states.count("complete") + pruned + failed, owed, pruned, failed)
+        return cls(phase, states.count("complete") + pruned + failed, owed, pruned, failed, weight)
 
 
 class Tally:
@@ -46,8 +48,9 @@ class Tally:
         self._seen = dict[str, float]()
         minutes = study.space.search.minutes if "search" in study.driven else None
         self.search_ends = self.started + 60 * minutes - study.search.about.get("searched_s", 0.0) if minutes else None
-        self.read()
-        self.done_at_start = sum(count.done for count in self.counts)
+        self.ended, self.done_at_start = self.started, dict[str, int]()
+        self.done_at_start = {count.phase: count.done for count in self.read()}
+        self.ended = self.started  # when the last training of this run ended
 
     def read(self) -> tuple[Count, ...]:
         """Count anew."""
@@ -59,9 +62,12 @@ class Tally:
         if record.planned_tuning:
             counts.append(Count.of("tune", record.tuning, record.planned_tuning))
         if record.plan:
-            counts.append(Count.of(study.design.phase if study.design else "measure", record.measured, record.planned_measured))
+            phase = study.design.phase if study.design else "measure"
+            counts.append(Count.of(phase, record.measured, record.planned_measured, study.share))
         if record.planned_baseline and "baseline" in study.driven:
             counts.append(Count.of("random", record.baseline, record.planned_baseline))
+        if sum(count.done for count in counts) > sum(count.done for count in self.counts):
+            self.ended = time.time()
         self.counts = tuple(counts)
         return self.counts
 
@@ -84,22 +90,30 @@ class Tally:
     @property
     def fresh(self) -> int:
         """How many trainings got their outcome since the tally began."""
-        return sum(count.done for count in self.counts) - self.done_at_start
+        return sum(self._fresh(count) for count in self.counts)
+
+    def _fresh(self, count: Count) -> int:
+        return count.done - self.done_at_start.get(count.phase, 0)
 
     @property
     def per_minute(self) -> float | None:
-        """Trainings a minute in this run; None before there is a pace."""
-        passed = time.time() - self.started
+        """Trainings a minute in this run, until the last that ended: those of a group end at once. None before there is a pace."""
+        passed = self.ended - self.started
         return 60 * self.fresh / passed if self.fresh >= LEAST_FRESH and passed > 0 else None
 
     @property
     def left_s(self) -> float | None:
-        """How long the rest will take at the pace so far, in seconds; None where that is not known, or nothing is left."""
-        owed = sum(max(count.owed - count.done, 0) for count in self.counts if count.owed)
+        """How long the rest will take at the pace so far, in seconds; None where that is not known, or nothing is left.
+
+        Trainings as one program count for what one of them takes.
+        """
+        owed = sum(count.weight * max(count.owed - count.done, 0) for count in self.counts if count.owed)
         by_clock = max(self.search_ends - time.time(), 0.0) if self.search_ends and not self.counts[0].owed else 0.0
         if self.per_minute is None:
             return by_clock if by_clock and not owed else None
-        return by_clock + 60 * owed / self.per_minute if owed or by_clock else None
+        done = sum(count.weight * self._fresh(count) for count in self.counts)
+        by_pace = owed * (self.ended - self.started) / done - (time.time() - self.ended) if owed else 0.0
+        return by_clock + max(by_pace, 0.0) if owed or by_clock else None
 
 
 class SoFar:

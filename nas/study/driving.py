@@ -41,7 +41,7 @@ def drive(
     engine = engine or ThisMachine()
     size = workers or study.space.search.workers or engine.num_workers(partial(workers_per_gpu, study.space))
     _take_charge(study)
-    study.driven = tuple(wanted)
+    study.driven, study.workers = tuple(wanted), size
     deadline = _deadline(study) if "search" in phases else None
     try:
         with nullcontext(crew) if crew else Crew(study.storage_url, capacity=size, plugins=study.plugins, engine=engine) as hands:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nas.measuring.looks import nominal_alpha
 from nas.study.crew.room import workers_of
-from nas.study.preview import seconds_of
+from nas.study.preview import pace_of
 from nas.study.study import Study
 from nas.values.effects import LOOKS
 
@@ -31,6 +32,10 @@ class Outlook:
     tune_trials: int = 0
     seeds: int = 1
     """How many trainings each trial of those searches has."""
+    groups: tuple[str, ...] = ()
+    """Which trainings are trained as one program, and why others are not."""
+    share: float = 1.0
+    """How long one of its trainings takes, of what it takes alone: less where they are trained as one program."""
 
     @property
     def compares(self) -> bool:
@@ -53,6 +58,7 @@ class Outlook:
         )
         workers = f"{self.workers} worker{'s' * (self.workers > 1)}"
         yield f"The {'measurement' if self.compares else 'retraining'}: {told}; {took} with {workers} on this machine."
+        yield from self.groups
         if not self.compares:
             return
         if self.searches:
@@ -79,8 +85,11 @@ def outlook(study: Study, *, workers: int | None = None) -> Outlook | None:
     if left <= 0:
         return None
     size = workers or workers_of(study.space)
-    one = [p.sample for p in study.design.trainings(study.space, study.fits, [0])]
-    seconds = sum(seconds_of(study.space, one)) / len(one) * (left + untuned * study.space.search.seeds)
+    pace, slots = pace_of(study.space, study.cost), study.measure_slots()
+    alone = statistics.fmean(pace.seconds(p.sample) for p in study.design.trainings(study.space, study.fits, [0]))
+    grouped = any(slot.group for slot in slots)
+    each = pace.total(list(study.owed_trainings()), slots) / len(slots) if grouped else alone
+    seconds = each * left + alone * untuned * study.space.search.seeds
     alpha = nominal_alpha(plan.replicates, planned_looks=bool(plan.looks))
     found = None
     if plan.levels and plan.replicates > 1:
@@ -91,4 +100,5 @@ def outlook(study: Study, *, workers: int | None = None) -> Outlook | None:
         total, left, 1 + len(plan.levels), plan.replicates, seconds / size / 60, size, found,
         looks=plan.looks, matched=len(plan.matched), searches=plan.num_searches, tune_trials=plan.tune_trials,
         seeds=study.space.search.seeds,
+        groups=study.told_groups(), share=each / alone,
     )  # fmt: skip

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import math
-import statistics
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
-
-from nas.building import build, build_recipe, cost_of
+from nas.building import cost_of
 from nas.errors import PluginError
-from nas.measuring.design import PlannedTraining, Twins
+from nas.measuring.design import CostOf, PlannedTraining, Twins
 from nas.measuring.looks import nominal_alpha
 from nas.sampling import Sample, first_choice, fixing, keyed_draw, sample
 from nas.space import Space, size_of
-from nas.study.crew.room import workers_of
-from nas.study.jobs.grouping import grouping_in, told
-from nas.study.jobs.materials import context_of, describe_data, load_data, load_task
+from nas.study.crew.room import room_of, workers_of
+from nas.study.jobs.grouping import grouping_in
+from nas.study.jobs.materials import context_of
+from nas.study.ledger.slots import Slot
+from nas.study.pace import Pace
 from nas.study.searching.gating import check_probes
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar, written
 from nas.values.outcome import Cost
-
-NUM_TIMED_STEPS = 3
-EVALUATION = 1.15
-"""What an epoch costs beside its steps: a pass over the validation split, forwards only, and the loop around it."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +80,20 @@ def preview(space: Space, *, samples: int = 32) -> Preview:
     return _Look(space, samples).preview()
 
 
-def seconds_of(space: Space, decided: Sequence[Sample]) -> list[float]:
-    """Estimate how long each of some trainings takes on one thread of this machine, by timing a few steps."""
-    look = _Look(space, 3)
-    return [look.seconds(one) for one in decided]
+def pace_of(space: Space, cost: CostOf) -> Pace:
+    """Return how long the trainings of a space take, by samples of it."""
+    return Pace(space, cost, [sample(space, keyed_draw(space.seed, "preview", i)) for i in range(3)])
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The trainings of a design with groups, their slots, and what is said of the groups; with looks, up to the first of them."""
+
+    planned: tuple[PlannedTraining, ...]
+    slots: tuple[Slot, ...]
+    told: tuple[str, ...]
+    times: float
+    """How often so many trainings there are in all."""
 
 
 class _Look:
@@ -107,6 +111,7 @@ class _Look:
         violating = sum(not self.fits(s.configuration) for s in self.random)
         twins = Twins.of(space, options, fits=self.fits, cost=self._cost) if options else None
         planned = tuple(twins.trainings(space, self.fits, [0])) if twins else ()
+        groups = self.groups(twins) if twins else None
         replicates = options.replicates if options else 0
         tunings = twins.plan.tune_trials * space.search.seeds if twins else 0
         return Preview(
@@ -132,18 +137,21 @@ class _Look:
             seeds=space.search.seeds,
             objectives=tuple(space.search.sought.split(", ")) if space.search.costs else (),
             looks=options.looks if options else (),
-            groups=self.groups(twins) if twins else (),
+            groups=groups.told if groups else (),
             detectable=_detectable(replicates, looks=bool(options and options.looks)),
-            minutes=None if space.input else self.minutes(planned, replicates + tunings),
+            minutes=None if space.input else self.minutes(planned, replicates + tunings, groups),
             workers=self.workers,
         )
 
-    def groups(self, twins: Twins) -> tuple[str, ...]:
-        vectorise, space = twins.options.vectorise, self.space
+    def groups(self, twins: Twins) -> Groups | None:
+        """Plan all replicates of a design with groups; None for one without, or one that is not known yet."""
+        vectorise, space = twins.vectorise, self.space
         if vectorise == 1 or space.input or twins.waits_for_winners:
-            return ()
+            return None
         planned, grouping = list(twins.trainings(space, self.fits, range(twins.replicates))), grouping_in(space, vectorise)
-        return told(planned, grouping.slots(planned, {}), grouping.why_not)
+        room = room_of(space, self.workers)
+        slots = grouping.slots(planned, {}, room)
+        return Groups(tuple(planned), tuple(slots), grouping.told(planned, slots, room), twins.options.replicates / twins.replicates)
 
     @property
     def workers(self) -> int:
@@ -163,32 +171,23 @@ class _Look:
             self.costs[key] = cost_of(configuration.architecture, self.space.registry, context_of(self.space, configuration))
         return self.costs[key]
 
-    def minutes(self, planned: Sequence[PlannedTraining], replicates: int) -> float:
+    def minutes(self, planned: Sequence[PlannedTraining], replicates: int, groups: Groups | None = None) -> float:
         """Estimate the whole run on this machine, pruning left out."""
         search = self.space.search
         trials_s = (search.trials or math.inf) * search.seeds * sum(self.seconds(s) for s in self.random) / self.samples
         search_s = min(trials_s, (search.minutes or math.inf) * 60 * self.workers)
         measure_s = replicates * sum(self.seconds(p.sample) for p in planned)
+        if groups:
+            measure_s = groups.times * self.pace.total(groups.planned, groups.slots)
         return (search_s + measure_s) / self.workers / 60
 
     def seconds(self, decided: Sample) -> float:
         """Estimate one training on one thread."""
-        recipe = build_recipe(decided.configuration.train, self.space.registry)
-        examples: int = describe_data(self.space)["num_train"]
-        steps = recipe.epochs * math.ceil(examples / recipe.batch_size)
-        return steps * self.cost(decided).num_layers * self.seconds_per_layer * EVALUATION
+        return self.pace.seconds(decided)
 
     @cached_property
-    def seconds_per_layer(self) -> float:
-        """Train a few steps of a small, a middling and a large sample; return seconds a step and layer, on one thread."""
-        ordered = sorted(self.random, key=lambda s: self.cost(s).macs)
-        chosen = {s.configuration.key: s for s in (ordered[0], ordered[len(ordered) // 2], ordered[-1])}
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return statistics.fmean(_step_seconds(self.space, s.configuration) / self.cost(s).num_layers for s in chosen.values())
-        finally:
-            torch.set_num_threads(threads)
+    def pace(self) -> Pace:
+        return Pace(self.space, self._cost, self.random)
 
 
 @contextmanager
@@ -212,25 +211,6 @@ def _covering(space: Space, drawn: Sequence[Sample]) -> Iterator[Sample]:
                 decided = sample(space, fixing(fixed, first_choice))
                 seen |= set(decided.decisions)
                 yield decided
-
-
-def _step_seconds(space: Space, configuration: Configuration) -> float:
-    """Time one optimizer step on random data, in seconds."""
-    context = context_of(space, configuration)
-    network = build(configuration.architecture, space.registry, context)
-    recipe = build_recipe(configuration.train, space.registry)
-    optimizer = recipe.optimizer().build(network.parameters())
-    data, task = load_data(configuration.data, space.registry, configuration.task), load_task(configuration.task, space.registry)
-    inputs = torch.randn(recipe.batch_size, *context.input_shape)
-    targets = data.targets[torch.arange(recipe.batch_size) % len(data.targets)]
-    times = []
-    for _ in range(1 + NUM_TIMED_STEPS):
-        started = time.perf_counter()
-        optimizer.zero_grad()
-        task.loss(network(inputs), targets).backward()
-        optimizer.step()
-        times.append(time.perf_counter() - started)
-    return min(times[1:])  # the first one pays for allocations; the least disturbed one is wanted
 
 
 def _detectable(replicates: int, *, looks: bool) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from nas.measuring.retraining import Retraining
 from nas.plugin import NetworkContext
 from nas.registry import discover
 from nas.space import MeasureOptions, Space, parse_space
+from nas.study.crew.room import room_of, workers_of
 from nas.study.jobs.grouping import grouping_in
 from nas.study.jobs.materials import context_of, describe_data, identity_of, refuse_without_data, study_key
 from nas.study.jobs.seeds import first_seed
+from nas.study.jobs.memory import Room
 from nas.study.ledger.known import KEPT, changes, find_study, studies_in
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.results import Results
@@ -55,6 +58,10 @@ class Study:
     """The searches behind a tuned effect."""
     baseline: Baseline | None = None
     """The random search beside the search, where it was asked for."""
+    workers: int = 0
+    """How many work on it, where that is not as its space says: they share the memory that groups find room in."""
+    share: float = 1.0
+    """How long a measured training takes, of what it takes alone, where that was estimated: less in groups."""
     driven: tuple[str, ...] = ()
     """The phases that the run in progress works on: `nas measure` leaves the search as it is."""
     results: Results = field(default_factory=Results)
@@ -255,9 +262,24 @@ class Study:
 
     def measure_slots(self) -> list[Slot]:
         """Return the measured design's slots. Raises UserError where constraints refuse every draw."""
+        return self._grouped(list(self.owed_trainings()))
+
+    def told_groups(self) -> tuple[str, ...]:
+        """Say in sentences which measured trainings are trained as one program; nothing where none is to be."""
+        planned = list(self.owed_trainings())
+        if self.design is None or self.design.vectorise == 1 or not planned:
+            return ()
+        return grouping_in(self.space, self.design.vectorise).told(planned, self._grouped(planned), self._room)
+
+    def _grouped(self, planned: Sequence[PlannedTraining]) -> list[Slot]:
         vectorise = self.design.vectorise if self.design else 1
         known = self.measured.groups() if self.measured and vectorise != 1 else {}
-        return grouping_in(self.space, vectorise).slots(self.owed_trainings(), known)
+        return grouping_in(self.space, vectorise).slots(planned, known, self._room if vectorise != 1 else Room())
+
+    @cached_property
+    def _room(self) -> Room:
+        """What a worker may take of memory, looked at once: what is free by now is not what is free while they train."""
+        return room_of(self.space, self.workers or workers_of(self.space))
 
     def owed_trainings(self) -> Iterator[PlannedTraining]:
         """Yield the measured design's trainings, replicate by replicate; none before the arms of a tuned effect are tuned.

@@ -98,12 +98,8 @@ class _Module(pl.LightningModule):
         return _Together([Batches(len(m.split.train), m.recipe.batch_size, seed=m.seed) for m in self.members])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        self.views = self.stack.views()
-        own = [member.recipe.optimizer().build(views) for member, views in zip(self.members, self.views, strict=True)]
-        shared = self.alike and type(own[0]) in ELEMENTWISE
-        # Each network needs its own gradients for an optimizer of its own, and where they are clipped, network by network.
-        self.hands_out = not shared or self.recipe.gradient_clip_val is not None
-        optimizer = _over(self.stack.parameters(), own[0], self.views[0]) if shared else _Each(own)
+        recipes = [member.recipe for member in self.members]
+        optimizer, self.views, self.hands_out = optimizer_over(self.stack, recipes, alike=self.alike)
         self.base_rates = [group["lr"] for group in optimizer.param_groups]
         self.schedule = self.recipe.schedule()
         if self.resumed is not None:
@@ -241,6 +237,21 @@ class _Together:
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         return zip(*self.orders, strict=True)
+
+
+def optimizer_over(
+    stack: Stack, recipes: Sequence[Recipe], *, alike: bool
+) -> tuple[torch.optim.Optimizer, tuple[list[nn.Parameter], ...], bool]:
+    """Return one optimizer for the networks of a stack, by their recipes; each network's parameters; whether these need gradients.
+
+    `alike` is as for `train_together`.
+    """
+    views = stack.views()
+    own = [recipe.optimizer().build(parameters) for recipe, parameters in zip(recipes, views, strict=True)]
+    shared = alike and type(own[0]) in ELEMENTWISE
+    # Each network needs its own gradients for an optimizer of its own, and where they are clipped, network by network.
+    hands_out = not shared or recipes[0].gradient_clip_val is not None
+    return _over(stack.parameters(), own[0], views[0]) if shared else _Each(own), views, hands_out
 
 
 def _over(parameters: Iterable[nn.Parameter], optimizer: torch.optim.Optimizer, own: Sequence[nn.Parameter]) -> torch.optim.Optimizer:

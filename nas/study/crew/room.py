@@ -1,34 +1,29 @@
-"""Layer 4: how many workers a GPU has room for, and which part of its memory each of them may use."""
+"""Layer 4: how many workers a GPU has room for, which part of its memory each may use, and what a worker may take for a group."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
-from nas.building import build_recipe, build_without_weights
 from nas.sampling import first_choice, keyed_draw, sample
 from nas.space import Space
 from nas.study.crew.crew import num_cores
-from nas.study.jobs.materials import context_of, describe_data
+from nas.study.jobs.materials import describe_data
+from nas.study.jobs.memory import FLOAT_BYTES, Demand, Room, demand_of, free_memory
 from nas.values.architecture import Configuration
 
-FLOAT_BYTES = 4
-STATES = 4
-"""Of each parameter: its value, its gradient, and two moments of an optimizer such as Adam."""
-MARGIN = 1.5
-"""For what libraries work in and what is lost between blocks of memory. Assumed, not measured."""
 CONTEXT_BYTES = 600 * 2**20
 """What CUDA and its libraries take of a GPU for each process, before a tensor is there. Assumed, not measured."""
+PROCESS_BYTES = 600 * 2**20
+"""What a worker takes of the machine's memory before it trains: 545 MiB were seen."""
 MOST = 8
 NUM_SAMPLES = 8
 
 
 def bytes_needed(*, parameters: int, kept: int, data: int) -> int:
     """Return what one worker takes of a GPU: `parameters` in number, `kept` bytes for the backward pass, `data` bytes of examples."""
-    return CONTEXT_BYTES + data + math.ceil(MARGIN * (STATES * FLOAT_BYTES * parameters + kept))
+    return CONTEXT_BYTES + data + Demand(parameters, kept).num_bytes
 
 
 def workers_that_fit(*, free: int, need: int, cores: int) -> int:
@@ -69,32 +64,28 @@ def workers_of(space: Space) -> int:
 
 def need_of(space: Space) -> int:
     """Return what a worker takes of a GPU in bytes, by the largest of a few samples of a space."""
-    data = describe_data(space)
-    bytes_of_data = FLOAT_BYTES * data["num_examples"] * math.prod(data["input_shape"])
+    data = _bytes_of_data(space)
     drawn = [sample(space, first_choice), *(sample(space, keyed_draw(space.seed, "room", i)) for i in range(NUM_SAMPLES))]
-    return max(_need(space, one.configuration, bytes_of_data) for one in drawn)
+    return max(_need(space, one.configuration, data) for one in drawn)
+
+
+def room_of(space: Space, workers: int) -> Room:
+    """Return what each of `workers` on this machine may take for its trainings: its share of a GPU where there are any, else of the memory.
+
+    On a GPU each network of a group has its examples for itself.
+    """
+    if gpus := torch.cuda.device_count():
+        free, _total = torch.cuda.mem_get_info(0)
+        return Room(max(0, free // math.ceil(workers / gpus) - CONTEXT_BYTES), _bytes_of_data(space))
+    free_here = free_memory()
+    return Room(None if free_here is None else max(0, free_here // workers - PROCESS_BYTES))
+
+
+def _bytes_of_data(space: Space) -> int:
+    data = describe_data(space)
+    return int(FLOAT_BYTES * data["num_examples"] * math.prod(data["input_shape"]))
 
 
 def _need(space: Space, configuration: Configuration, data: int) -> int:
-    context, recipe = context_of(space, configuration), build_recipe(configuration.train, space.registry)
-    network = build_without_weights(configuration.architecture, space.registry, context).train()
-    with _counting() as kept:
-        network(torch.empty(recipe.batch_size, *context.input_shape, device="meta"))
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return bytes_needed(parameters=parameters, kept=sum(kept.values()), data=data)
-
-
-@contextmanager
-def _counting() -> Iterator[dict[int, int]]:
-    """Give the bytes of each memory that torch keeps for a backward pass, counted once however often it is kept."""
-    found: dict[int, int] = {}
-    alive = []  # an address may be given away again
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        alive.append(storage)
-        found[storage._cdata] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield found
+    demand = demand_of(space, configuration)
+    return bytes_needed(parameters=demand.parameters, kept=demand.kept, data=data)

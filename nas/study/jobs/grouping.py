@@ -1,8 +1,8 @@
 """Layer 4: which measured trainings are trained together as one program: groups that the plan fixes, never what happens to be free.
 
 A group is trainings of one arm at one place of the design, in replicates that decided alike but for the optimizer's parameters. Every arm
-has the same groups, so that twins are trained in groups of one size; where the network of one arm cannot be stacked, the trainings
-of all arms at that place are on their own.
+has the same groups, so that twins are trained in groups of one size; where the network of one arm cannot be stacked, or two of it do
+not fit into a worker's memory, the trainings of all arms at that place are on their own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from nas.plugin import Pictures
 from nas.space import Space
 from nas.space.sections import Vectorise
 from nas.study.jobs.materials import context_of, load_split, load_task
+from nas.study.jobs.memory import Demand, Room, demand_of
 from nas.study.jobs.subjects import built_probes
 from nas.study.ledger.slots import Slot
 from nas.training.stacking import why_not_stacked
@@ -38,7 +39,6 @@ TRIED_ON = 8
 """Examples of the training part on which a stack is tried, half of them for each of two networks."""
 
 T = TypeVar("T")
-WhyNot = Callable[[PlannedTraining], str]
 Known = Mapping[str, tuple[GroupMember, ...]]
 
 
@@ -49,19 +49,69 @@ class Grouping:
     space: Space
     vectorise: Vectorise
     _known: dict[str, str] = field(default_factory=dict)
+    _demands: dict[str, Demand] = field(default_factory=dict)
 
-    def slots(self, planned: Iterable[PlannedTraining], known: Known) -> list[Slot]:
-        """Return the slots of planned trainings; groups that are `known` stay as they are."""
-        limit = AUTO_LIMIT if self.vectorise == "auto" else self.vectorise
-        return slots_of(planned, limit=limit, known=known if limit > 1 else {}, why_not=self.why_not)
+    @property
+    def limit(self) -> int:
+        """The most trainings of a group, whatever there is of memory."""
+        return AUTO_LIMIT if self.vectorise == "auto" else self.vectorise
+
+    def slots(self, planned: Iterable[PlannedTraining], known: Known, room: Room) -> list[Slot]:
+        """Return the slots of planned trainings; groups that are `known` stay as they are, others find room in a worker's memory."""
+        trainings = list(planned)
+        groups = dict(known) if self.limit > 1 else {}
+        if self.limit > 1:
+            for members in _groups([p for p in trainings if p.slot not in groups], lambda one: self.most(one, room)):
+                group = tuple(GroupMember(p.slot, p.seed, tuple(p.sample.decisions), p.widths) for p in members)
+                groups.update((p.slot, group) for p in members)
+        return [Slot(p.slot, p.seed, dict(p.sample.decisions), p.cell, p.widths, groups.get(p.slot, ())) for p in trainings]
+
+    def told(self, planned: Sequence[PlannedTraining], slots: Sequence[Slot], room: Room) -> tuple[str, ...]:
+        """Say in sentences which trainings are to be trained as one program, and why others are not, or in smaller groups."""
+        grouped, sizes = [slot for slot in slots if slot.group], sorted({len(slot.group) for slot in slots if slot.group})
+        some = f"{len(grouped):,} of {len(slots):,}, in groups of {' and '.join(map(str, sizes))}"
+        lines = [f"As one program are trained {some if grouped else 'none of them'}."]
+        pairs = list(zip(planned, slots, strict=True))
+        company = {p.slot for same in _alike(planned) if len(same) > 1 for cells in same for p in cells}
+        reasons: dict[str, str] = {}
+        for training, slot in pairs:
+            if not slot.group and slot.name in company and (reason := self.why_not(training) or self._want_of_memory(training, room)):
+                reasons.setdefault(reason, written(training.cell.level))
+        lines += [f"Alone is trained {level}, and so is every arm where it is: {reason}." for reason, level in reasons.items()]
+        largest = max((one for one, slot in pairs if slot.group), key=lambda one: self._demand(one).num_bytes, default=None)
+        if largest and sizes[0] <= (most := self.most(largest, room)) < self.limit:
+            lines.append(f"Groups of {written(largest.cell.level)} are of {most} at most: {self._taken(largest, room, 1)}.")
+        alone = {slot.cell.replicate for slot in slots if slot.cell and not slot.group and slot.name not in company}
+        if alone:
+            lines.append(f"Of {len(alone)} replicates none decided on the same networks as another.")
+        return tuple(lines)
+
+    def most(self, planned: PlannedTraining, room: Room) -> int:
+        """Return how many trainings like one may be trained together, at most: 1 where it is not to be stacked."""
+        if self.why_not(planned):
+            return 1
+        return int(max(1, min(self.limit, room.num_networks(self._demand(planned)))))
 
     def why_not(self, planned: PlannedTraining) -> str:
-        """Return why a training is not to be stacked with its like; '' where it may be."""
+        """Return why a training is not to be stacked with its like, whatever there is of memory; '' where it may be."""
         configuration = planned.sample.configuration
-        key = key_of([configuration.architecture.to_dict(), _but_optimizer(configuration.train).to_dict(), configuration.data.to_dict()])
-        if key not in self._known:
+        if (key := _key(configuration)) not in self._known:
             self._known[key] = self._recipe(configuration) or self._size(configuration) or self._network(configuration)
         return self._known[key]
+
+    def _demand(self, planned: PlannedTraining) -> Demand:
+        configuration = planned.sample.configuration
+        if (key := _key(configuration)) not in self._demands:
+            self._demands[key] = demand_of(self.space, configuration)
+        return self._demands[key]
+
+    def _want_of_memory(self, planned: PlannedTraining, room: Room) -> str:
+        return self._taken(planned, room, 2) if self.most(planned, room) < 2 else ""
+
+    def _taken(self, planned: PlannedTraining, room: Room, count: int) -> str:
+        taken = self._demand(planned).num_bytes + room.data
+        networks = "a network of it takes" if count == 1 else f"{count} networks of it take"
+        return f"{networks} {_gigabytes(count * taken)} while training, and a worker here has {_gigabytes(room.free or 0)} for it"
 
     def _size(self, configuration: Configuration) -> str:
         if self.vectorise != "auto":
@@ -103,45 +153,32 @@ def grouping_in(space: Space, vectorise: Vectorise) -> Grouping:
     return Grouping(space, vectorise)
 
 
-def slots_of(planned: Iterable[PlannedTraining], *, limit: int, known: Known, why_not: WhyNot) -> list[Slot]:
-    """Return the slots of planned trainings, in groups of at most `limit`; groups that are `known` stay as they are."""
-    trainings = list(planned)
-    groups = dict(known)
-    if limit > 1:
-        for members in _groups([p for p in trainings if p.slot not in known], limit, why_not):
-            group = tuple(GroupMember(p.slot, p.seed, tuple(p.sample.decisions), p.widths) for p in members)
-            groups.update((p.slot, group) for p in members)
-    return [Slot(p.slot, p.seed, dict(p.sample.decisions), p.cell, p.widths, groups.get(p.slot, ())) for p in trainings]
+def _key(configuration: Configuration) -> str:
+    return key_of([configuration.architecture.to_dict(), _but_optimizer(configuration.train).to_dict(), configuration.data.to_dict()])
 
 
-def told(planned: Sequence[PlannedTraining], slots: Sequence[Slot], why_not: WhyNot) -> tuple[str, ...]:
-    """Say in sentences which trainings are to be trained as one program, and why others are not."""
-    grouped, sizes = [slot for slot in slots if slot.group], sorted({len(slot.group) for slot in slots if slot.group})
-    some = f"{len(grouped):,} of {len(slots):,}, in groups of {' and '.join(map(str, sizes))}"
-    lines = [f"As one program are trained {some if grouped else 'none of them'}."]
-    reasons: dict[str, str] = {}
-    for training, slot in zip(planned, slots, strict=True):
-        if not slot.group and (reason := why_not(training)):
-            reasons.setdefault(reason, written(training.cell.level))
-    lines += [f"Alone is trained {level}, and so is every arm where it is: {reason}." for reason, level in reasons.items()]
-    alone = {slot.cell.replicate for slot in slots if slot.cell and not slot.group}
-    if alone and not reasons:
-        lines.append(f"Of {len(alone)} replicates none decided on the same networks as another.")
-    return tuple(lines)
+def _gigabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.3g} MB"
 
 
-def _groups(planned: Sequence[PlannedTraining], limit: int, why_not: WhyNot) -> Iterator[list[PlannedTraining]]:
-    """Yield groups of two and more."""
+def _groups(planned: Sequence[PlannedTraining], most: Callable[[PlannedTraining], int]) -> Iterator[list[PlannedTraining]]:
+    """Yield groups of two and more: at each place of the design so many as the arm with the fewest may have."""
+    for same in _alike(planned):
+        for place in dict.fromkeys(p.cell.by for p in same[0]) if len(same) > 1 else ():
+            limit = min(most(p) for p in same[0] if p.cell.by == place)
+            for chunk in _balanced(same, limit) if limit > 1 else ():
+                yield from (list(members) for members in zip(*chunk, strict=True) if len(members) > 1 and members[0].cell.by == place)
+
+
+def _alike(planned: Sequence[PlannedTraining]) -> list[list[list[PlannedTraining]]]:
+    """Return replicates with their trainings, those that decided on the same networks together."""
     replicates: dict[int, list[PlannedTraining]] = {}
     for training in planned:
         replicates.setdefault(training.cell.replicate, []).append(training)
     alike: dict[str, list[list[PlannedTraining]]] = {}
     for cells in replicates.values():
         alike.setdefault(key_of([_signature(p) for p in cells]), []).append(cells)
-    for same in alike.values():
-        alone = {p.cell.by for p in same[0] if len(same) > 1 and why_not(p)}
-        for chunk in _balanced(same, limit):
-            yield from (list(members) for members in zip(*chunk, strict=True) if len(members) > 1 and members[0].cell.by not in alone)
+    return list(alike.values())
 
 
 def _signature(planned: PlannedTraining) -> list[object]:
