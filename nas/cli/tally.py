@@ -29,7 +29,7 @@ class Count:
     pruned: int = 0
     failed: int = 0
     weight: float = 1.0
-    """How long one takes, of what it takes alone."""
+    """How long one takes, of what a training alone takes."""
 
     @classmethod
     def of(cls, phase: str, trainings: tuple[TrainingRecord, ...], owed: int, weight: float = 1.0) -> Count:
@@ -56,16 +56,16 @@ class Tally:
         """Count anew."""
         study = self.study
         record = self.record = study.record()
-        counts = []
+        counts, seeds = [], study.space.search.seeds  # a trial of several seeds is as many trainings
         if not record.is_beside and "search" in study.driven:
-            counts.append(Count.of("search", record.search, record.planned_search))
+            counts.append(Count.of("search", record.search, record.planned_search, seeds))
         if record.planned_tuning:
-            counts.append(Count.of("tune", record.tuning, record.planned_tuning))
+            counts.append(Count.of("tune", record.tuning, record.planned_tuning, seeds))
         if record.plan:
             phase = study.design.phase if study.design else "measure"
             counts.append(Count.of(phase, record.measured, record.planned_measured, study.share))
         if record.planned_baseline and "baseline" in study.driven:
-            counts.append(Count.of("random", record.baseline, record.planned_baseline))
+            counts.append(Count.of("random", record.baseline, record.planned_baseline, seeds))
         if sum(count.done for count in counts) > sum(count.done for count in self.counts):
             self.ended = time.time()
         self.counts = tuple(counts)
@@ -105,7 +105,7 @@ class Tally:
     def left_s(self) -> float | None:
         """How long the rest will take at the pace so far, in seconds; None where that is not known, or nothing is left.
 
-        Trainings as one program count for what one of them takes.
+        Trainings as one program count for what one of them takes, trials of several seeds for all of theirs.
         """
         owed = sum(count.weight * max(count.owed - count.done, 0) for count in self.counts if count.owed)
         by_clock = max(self.search_ends - time.time(), 0.0) if self.search_ends and not self.counts[0].owed else 0.0

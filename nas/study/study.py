@@ -21,8 +21,8 @@ from nas.space import MeasureOptions, Space, parse_space
 from nas.study.crew.room import room_of, workers_of
 from nas.study.jobs.grouping import grouping_in
 from nas.study.jobs.materials import context_of, describe_data, identity_of, refuse_without_data, study_key
-from nas.study.jobs.seeds import first_seed
 from nas.study.jobs.memory import Room
+from nas.study.jobs.seeds import first_seed
 from nas.study.ledger.known import KEPT, changes, find_study, studies_in
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.results import Results

@@ -20,7 +20,7 @@ FLOAT_BYTES = 4
 STATES = 4
 """Of each parameter: its value, its gradient, and two moments of an optimizer such as Adam."""
 MARGIN = 2.0
-"""For what libraries work in and what is lost between blocks of memory: on a CPU, stacks of 4 and 8 took 1.6 to 1.8 times what is counted."""
+"""For what libraries work in and what is lost between blocks: on a CPU, stacks of 4 and 8 took 1.6 to 1.8 times what is counted."""
 
 
 @dataclass(frozen=True)
