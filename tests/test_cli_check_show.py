@@ -245,7 +245,7 @@ def test_the_estimated_time_grows_with_epochs_trials_and_replicates(small_text: 
     space = parse_space(small_text, "space.yaml", registry)
     look = _Look(space, 4)
     longer = _Look(parse_space(small_text.replace("epochs: 2", "epochs: 4"), "space.yaml", registry), 4)
-    longer.seconds_per_layer = look.seconds_per_layer
+    longer.pace.seconds_per_layer = look.pace.seconds_per_layer
     assert longer.minutes((), 0) == pytest.approx(2 * look.minutes((), 0))
 
 
