@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+import torch
 
 from nas.errors import SpaceError
+from nas.faults import OUT_OF_MEMORY
 from nas.measuring.design import Twins
 from nas.registry import Registry
 from nas.report.timeline import timeline
@@ -154,12 +156,31 @@ def test_a_group_that_breaks_is_queued_again_and_counts_as_one_failure(opened: O
     assert len(outcomes(study)) == 10
 
 
+def test_a_group_that_does_not_fit_into_memory_is_told_as_that_once(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, events, calls = opened(), list[Mapping[str, Any]](), list[int]()
+
+    def once_too_large(jobs: Any, *arguments: Any, **options: Any) -> tuple[Outcome, ...]:
+        calls.append(len(jobs))
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return run_jobs(jobs, *arguments, **options)
+
+    monkeypatch.setattr(telling, "run_jobs", once_too_large)
+    worked_through(study, events.append)
+    (broken,) = [event for event in events if event["event"] == "broken"]
+    assert broken["kind"] == OUT_OF_MEMORY
+    assert "Tried to allocate 20.00 GiB" in broken["error"]
+    assert broken["error"].endswith("or measure in smaller groups (measure: vectorise)")
+    assert [t.error for t in study.record().measured if t.state == "broken"] == [broken["error"]] * calls[0]
+    assert len(outcomes(study)) == 10
+
+
 def test_where_one_arm_cannot_be_stacked_all_arms_are_trained_alone(opened: Opened) -> None:
     study = opened(TEXT.replace("[identity]", "[identity, dropout]"))
     assert all(not slot.group for slot in study.measure_slots())
     lines = study.told_groups()
     assert lines[0] == "As one program are trained none of them."
-    assert re.match(r"Alone is trained dropout, .* random numbers", lines[1])
+    assert re.match(r"The arm dropout, .* random numbers", lines[1])
 
 
 def test_auto_groups_small_networks_and_leaves_large_ones_alone(opened: Opened) -> None:

@@ -78,7 +78,7 @@ def test_where_two_do_not_fit_all_arms_are_trained_alone_and_it_is_said_why(stud
     taken = demands(study)
     assert set().union(*sizes(study, 2 * taken[3, "projection"] - 1).values()) > {0}
     told = " ".join(study.told_groups())
-    assert "Alone is trained projection, and so is every arm where it is: 2 networks of it take" in told
+    assert "The arm projection, and what is compared with it there, is trained alone: 2 networks of it take" in told
 
 
 def test_smaller_groups_say_what_a_network_takes_and_what_there_is(study: Study) -> None:

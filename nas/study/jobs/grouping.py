@@ -81,7 +81,7 @@ class Grouping:
         for training, slot in pairs:
             if not slot.group and slot.name in company and (reason := self.why_not(training) or self._want_of_memory(training, room)):
                 reasons.setdefault(reason, written(training.cell.level))
-        lines += [f"Alone is trained {level}, and so is every arm where it is: {reason}." for reason, level in reasons.items()]
+        lines += [f"The arm {level}, and what is compared with it there, is trained alone: {reason}." for reason, level in reasons.items()]
         largest = max((one for one, slot in pairs if slot.group), key=lambda one: self._demand(one).num_bytes, default=None)
         if largest and sizes[0] <= (most := self.most(largest, room)) < self.limit:
             lines.append(f"Groups of {written(largest.cell.level)} are of {most} at most: {self._taken(largest, room, 1)}.")

@@ -19,8 +19,8 @@ from nas.values.architecture import Configuration
 FLOAT_BYTES = 4
 STATES = 4
 """Of each parameter: its value, its gradient, and two moments of an optimizer such as Adam."""
-MARGIN = 2.0
-"""For what libraries work in and what is lost between blocks: on a CPU, stacks of 4 and 8 took 1.6 to 1.8 times what is counted."""
+MARGIN = 1.5
+"""For what libraries work in and what is lost between blocks: on a CPU, stacks of 4 and 8 took 0.9 to 1.3 times what is counted."""
 
 
 @dataclass(frozen=True)

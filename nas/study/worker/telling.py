@@ -56,6 +56,8 @@ def job_of(desk: Desk, sampled: Sample, cost: Cost, seed: int, trial: Trial | No
 def broke(desk: Desk, trial: Trial, error: Exception) -> Mapping[str, str]:
     """Close a trial that broke, queue its training once more while attempts are left, and return what is to be said: `error`, `kind`."""
     memory = out_of_memory(error)
+    if memory and group_of(trial.user_attrs):
+        memory += ", or measure in smaller groups (measure: vectorise)"
     message = memory or (str(error) if isinstance(error, NasError) else "".join(traceback.format_exception(error)))
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
         desk.ledger.retry(trial)
