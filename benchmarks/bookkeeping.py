@@ -9,7 +9,8 @@ What is timed, each the median of the rounds:
     tick      what the starter does every two seconds: dead workers, the queue topped up, what is owed counted
     recorder  one training written to MLflow, and what has to be looked at to find it
 
-Sampling is timed by itself, for every sampler: a claim and its decisions, less what that costs with `random`, at each size.
+The decision at a gate is timed by itself, without the probe's own time: the score written, and compared with those before it.
+Sampling is timed by itself too, for every sampler: a claim and its decisions, less what that costs with `random`, at each size.
 
 Run:  python benchmarks/bookkeeping.py --out benchmarks/results/bookkeeping.json
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import random
 import statistics
 import tempfile
 import time
@@ -42,18 +44,17 @@ from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.storage import open_storage
 from nas.study.ledger.trials import suggest
 from nas.study.run import Run
+from nas.study.searching import gating as gates
 from nas.study.searching.samplers import make_sampler
 from nas.study.study import Study
 from nas.study.worker import deciding, worker
-from nas.study.worker.desk import open_desk
+from nas.study.worker.desk import Desk, open_desk
 from nas.tracking.place import store_uri
 from nas.tracking.tracker import Tracker
 from nas.values.outcome import Cost
 
 SIZES = (10, 1_000, 10_000)
 SAMPLERS = ("tpe", "gp", "cmaes", "nsga2", "evolution", "qmc", "grid", "random")
-MOST = {"gp": 1_000}
-"""Samplers that are not asked at every size: a Gaussian process takes the cube of the trials' number."""
 WARM = 2
 AHEAD = 100_000
 
@@ -144,6 +145,37 @@ def bookkeeping(registry: Registry, folder: Path, rounds: int) -> dict[int, dict
     return {size: {name: statistics.median(row[name] for row in rows) for name in rows[0]} for size, rows in seen.items()}
 
 
+def gating(registry: Registry, folder: Path, rounds: int) -> dict[int, float]:
+    """Return the median seconds in which a gated search looks at a network, at each size, less those of the probe."""
+    found, drawn = {}, random.Random(0)
+    space = parse_space(space_text(trials=AHEAD, gated=True), "benchmark.yaml", registry)
+    trials = finished_trials(space, max(SIZES))
+    with patch.object(gates, "_score", lambda *_: drawn.gauss(0, 1)):
+        for size in SIZES:
+            (folder / str(size)).mkdir(parents=True)
+            study = Study.open(space, f"sqlite:///{folder / str(size) / 'optuna.db'}")
+            fill(study.search, trials[: size - 1])
+            desk = open_desk(open_storage(study.storage_url), study.search.name, registry, (), None)
+            found[size] = statistics.median(_looked_at(desk, study, rounds))
+    return found
+
+
+def _looked_at(desk: Desk, study: Study, rounds: int) -> Iterator[float]:
+    for turn in range(1 + rounds):
+        desk.ledger.queue(study.search_slots(ahead=0)[turn], {})
+        trial = desk.ledger.claim()
+        assert trial is not None, "it was queued"
+        assert desk.gate is not None, "the space has one"
+        sampled = sample(desk.space, lambda decision, trial=trial: suggest(trial, decision))  # type: ignore[misc]
+        job = deciding.bare_job(desk, sampled.configuration, Cost(1, 1, 1), trial.user_attrs["seed"])
+        started = time.perf_counter()
+        gates.refuses(desk.gate, desk.ledger, trial, job, study.space.registry)
+        spent = time.perf_counter() - started
+        desk.ledger.finish(trial, sampled.configuration, outcome_of(trial.params))
+        if turn:
+            yield spent
+
+
 def suggesting(registry: Registry, folder: Path, rounds: int) -> dict[str, dict[int, float]]:
     """Return the median seconds that each sampler takes for all decisions of one trial, at each size, less those of `random`."""
     raw: dict[str, dict[int, float]] = {name: {} for name in SAMPLERS}
@@ -156,7 +188,7 @@ def suggesting(registry: Registry, folder: Path, rounds: int) -> dict[str, dict[
             study = Study.open(space, f"sqlite:///{path / 'optuna.db'}")
             fill(study.search, trials[: size - 1])
             for name in SAMPLERS:
-                if (name == "grid") == listed and size <= MOST.get(name, size):
+                if (name == "grid") == listed:
                     options = dataclasses.replace(space.search, sampler=name)
                     ledger = Ledger(open_storage(study.storage_url), study.search.name, sampler=make_sampler(options, 1))
                     raw[name][size] = statistics.median(_asked(ledger, study, rounds))
@@ -177,12 +209,13 @@ def _asked(ledger: Ledger, study: Study, rounds: int) -> Iterator[float]:
             yield spent
 
 
-def table(parts: dict[int, dict[str, float]], samplers: dict[str, dict[int, float]]) -> Iterator[str]:
+def table(parts: dict[int, dict[str, float]], gate: dict[int, float], samplers: dict[str, dict[int, float]]) -> Iterator[str]:
     """Yield the table: milliseconds a trial at each size, and how many times those at the smallest."""
     yield f"{'ms a trial':18}" + "".join(f"{f'trial {size:,}':>14}" for size in SIZES) + "     times trial 10"
     for name in parts[SIZES[0]]:
         row = {size: parts[size][name] for size in SIZES}
         yield f"{name:18}" + _cells(row) + f"{row[SIZES[-1]] / row[SIZES[0]]:19.2f}"
+    yield f"{'gate':18}" + _cells(gate) + f"{gate[SIZES[-1]] / gate[SIZES[0]]:19.2f}"
     for name, row in samplers.items():
         yield f"{'sampler ' + name:18}" + _cells(row)
 
@@ -201,10 +234,11 @@ def main() -> None:
     registry = discover()
     with tempfile.TemporaryDirectory() as name:
         parts = bookkeeping(registry, Path(name) / "trials", arguments.rounds)
+        gate = gating(registry, Path(name) / "gate", arguments.rounds)
         samplers = {} if arguments.no_samplers else suggesting(registry, Path(name) / "samplers", 5)
-    print("\n".join(table(parts, samplers)))
+    print("\n".join(table(parts, gate, samplers)))
     ratio = parts[SIZES[-1]]["all"] / parts[SIZES[0]]["all"]
-    write(arguments.out, {"rounds": arguments.rounds, "epochs": EPOCHS, "seconds": parts, "sampler_seconds": samplers,
+    write(arguments.out, {"rounds": arguments.rounds, "epochs": EPOCHS, "seconds": parts, "gate_seconds": gate, "sampler_seconds": samplers,
                           "ratio_of_largest_to_smallest": ratio})  # fmt: skip
 
 

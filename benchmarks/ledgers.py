@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nas.sampling import sample
 from nas.space import Space
 from nas.study.ledger.ledger import Ledger
-from nas.study.ledger.trials import suggest
+from nas.study.ledger.trials import GATE_SCORE, suggest
 from nas.values.outcome import Cost, Outcome
 from nas.values.seeds import derive
 
@@ -41,15 +41,20 @@ train:
   epochs: 10
   batch_size: 128
   optimizer: {sgd: {lr: LR, momentum: 0.9, weight_decay: 5.0e-4}}
-search: {trials: TRIALS, maximize: val_accuracy, sampler: SAMPLER, workers: 2}
+search: {trials: TRIALS, maximize: val_accuracy, sampler: SAMPLER, workers: 2GATE}
 """
+GATE = ", gate: {score: synflow.log_score, keep: 0.5}"
 ANY_LR, LISTED_LR = "{float: [0.03, 0.2], log: true}", "{choices: [0.03, 0.05, 0.08, 0.13, 0.2]}"
 NO_WORKER = ["another-machine", 1]
 
 
-def space_text(*, trials: int, sampler: str = "random", listed: bool = False) -> str:
-    """Return the space of `search_spaces/residual.yaml` without its measurement; `listed` has learning rates that a grid can take."""
-    return SPACE.replace("TRIALS", str(trials)).replace("SAMPLER", sampler).replace("LR", LISTED_LR if listed else ANY_LR)
+def space_text(*, trials: int, sampler: str = "random", listed: bool = False, gated: bool = False) -> str:
+    """Return the space of `search_spaces/residual.yaml` without its measurement.
+
+    `listed` has learning rates that a grid can take; `gated` looks at each network before it is trained.
+    """
+    text = SPACE.replace("TRIALS", str(trials)).replace("SAMPLER", sampler).replace("GATE", GATE if gated else "")
+    return text.replace("LR", LISTED_LR if listed else ANY_LR)
 
 
 def outcome_of(decisions: dict[str, Any], epochs: int = EPOCHS) -> Outcome:
@@ -77,6 +82,7 @@ def _finished(space: Space, trial: optuna.Trial, place: int, begun: datetime) ->
     attrs = {
         "slot": f"t{place}", "seed": derive(space.seed, "trial", place), "worker": NO_WORKER,
         "configuration": sampled.configuration.to_dict(), "outcome": outcome.to_dict(),
+        **({GATE_SCORE: random.gauss(0, 1)} if space.gate else {}),
     }  # fmt: skip
     found = create_trial(
         state=TrialState.COMPLETE, value=outcome.score, params=drawn.params, distributions=drawn.distributions, user_attrs=attrs,

@@ -16,7 +16,9 @@ from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.slots import Slot
 from nas.study.ledger.storage import open_storage
 from nas.study.ledger.trials import suggest
+from nas.study.searching import gaussian
 from nas.study.searching.evolution import RegularizedEvolution
+from nas.study.searching.gaussian import BoundedGaussianProcess
 from nas.study.searching.samplers import make_pruner, make_sampler
 from nas.study.study import Study
 from nas.study.worker.deciding import bare_job, decide
@@ -98,6 +100,31 @@ def test_evolution_forgets_what_is_older_than_its_population() -> None:
         parents.add(study.sampler._parent.get("x"))  # type: ignore[attr-defined]
         trial.suggest_int("y", 0, 3)
     assert 0 not in parents
+
+
+@pytest.mark.parametrize("directions", [["maximize"], ["minimize", "minimize"]])
+def test_the_gaussian_process_is_fitted_to_the_best_and_the_latest_trials(directions: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    study = optuna.create_study(directions=directions, sampler=BoundedGaussianProcess(seed=0))
+    scores = [random.Random(i).random() for i in range(60)]
+    for score in scores:
+        values = [score] if len(directions) == 1 else [score, 1 - score] if score > 0.5 else [score + 1, 2.0]  # of two, these are the front
+        study.add_trial(optuna.create_trial(params={"x": score}, distributions=space, values=values))
+    asked = list[int]()
+    fits = optuna.samplers._gp.sampler.gp
+    real = fits.fit_kernel_params
+    monkeypatch.setattr(fits, "fit_kernel_params", lambda X, *a, **k: asked.append(len(X)) or real(X, *a, **k))  # type: ignore[func-returns-value]
+    study.ask(space)
+    monkeypatch.setattr(gaussian, "MOST_FITTED", 20)
+    study.ask(space)
+    assert asked == [60] * len(directions) + [20] * len(directions)
+    fitted = gaussian.best_and_latest(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]), study.directions)
+    assert [t.number for t in fitted[10:]] == list(range(50, 60))
+    kept = [t.number for t in fitted[:10]]
+    if len(directions) == 1:
+        assert kept == sorted(sorted(range(50), key=lambda number: scores[number])[-10:])
+    else:
+        assert all(scores[number] > 0.5 for number in kept)
 
 
 @pytest.mark.parametrize("name", ["median", "asha", "hyperband"])

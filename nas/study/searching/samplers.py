@@ -17,6 +17,7 @@ from nas.space import SearchOptions, Space
 from nas.space.sections import WILCOXON_P, WILCOXON_SEEDS
 from nas.space.templates import Fixed
 from nas.study.searching.evolution import RegularizedEvolution
+from nas.study.searching.gaussian import BoundedGaussianProcess
 from nas.study.searching.grid import Grid
 from nas.study.searching.pruning import MedianPruner
 
@@ -50,7 +51,7 @@ def _cmaes(seed: int) -> BaseSampler:
 
 
 def _gp(seed: int) -> BaseSampler:
-    return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
+    return BoundedGaussianProcess(seed=seed, warn_independent_sampling=False)
 
 
 def _qmc(seed: int) -> BaseSampler:
