@@ -1,6 +1,7 @@
 """Searches of thousands of trials: what a trial costs does not grow with those before it, and nothing is lost for that."""
 
 import math
+import random
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,15 @@ from nas.study.ledger import reading
 from nas.study.ledger.known import studies_in
 from nas.study.ledger.ledger import LEAST_WAITING, Ledger
 from nas.study.ledger.reading import read_trials
+from nas.study.ledger.results import Results
 from nas.study.ledger.slots import Slot
 from nas.study.ledger.storage import open_storage
 from nas.study.ledger.trials import suggest
 from nas.study.study import Study
 from nas.values.architecture import Configuration
+from nas.values.metrics import Direction
 from nas.values.outcome import Outcome
-from nas.values.records import MAX_ATTEMPTS
+from nas.values.records import MAX_ATTEMPTS, MOST_RANKED, TrainingRecord, ranked
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 from ledgers import differences, fill, finished_trials, outcome_of, space_text
@@ -120,6 +123,19 @@ def test_a_record_that_has_ended_stays_the_same_object(small: Space, tmp_path: P
     study.catch_up()
     assert study.record().search[0] is study.note(event) is told
     assert told.state == "complete"
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_the_best_are_known_as_if_all_were_ranked_anew(direction: Direction) -> None:
+    rng, results = random.Random(0), Results()
+    for number in rng.sample(range(60), 60):
+        state = rng.choice(["complete", "complete", "failed", "pruned"])
+        outcome = replace(outcome_of(DRAWN), score=rng.choice([math.nan, 0.1, 0.2, 0.3]))
+        results.note("s", TrainingRecord(number, "search", "running", ()))
+        results.note("s", TrainingRecord(number, "search", state, (), outcome=outcome))
+        found = results.of("s")
+        assert found.ranked[direction] == ranked(tuple(found), direction, MOST_RANKED)
+    assert len(found.ranked[direction]) == MOST_RANKED
 
 
 def test_a_filled_ledger_is_read_as_a_trained_one(tmp_path: Path, registry: Registry, small: Space) -> None:

@@ -210,13 +210,25 @@ class StudyRecord:
 
     @cached_property
     def _ranked(self) -> tuple[TrainingRecord, ...]:
-        return self._rank(MOST_RANKED)
+        return self.search.ranked[self.direction] if isinstance(self.search, Trainings) else self._rank(MOST_RANKED)
 
     def _rank(self, count: int) -> tuple[TrainingRecord, ...]:
-        sign = -1 if self.direction == "maximize" else 1
-        # No pair is made of each trial: so many new objects at once set the garbage collector to work on all of a long search.
-        done = [t for t in self.search if t.state == "complete" and t.outcome]
-        return tuple(nsmallest(count, done, key=lambda t: sign * t.outcome.score if t.outcome else 0.0))
+        return ranked(self.search, self.direction, count)
+
+
+class Trainings(tuple[TrainingRecord, ...]):
+    """Trainings by number, handed out again and again while they grow, with the best of them by either direction."""
+
+    ranked: Mapping[Direction, tuple[TrainingRecord, ...]]
+    """What `ranked` says of them, up to `MOST_RANKED`."""
+
+
+def ranked(trainings: Iterable[TrainingRecord], direction: Direction, count: int) -> tuple[TrainingRecord, ...]:
+    """Return the best completed trainings that have a score, best first, the first one of equals before the others."""
+    sign = -1 if direction == "maximize" else 1
+    # No pair is made of each: so many new objects at once set the garbage collector to work on all of a long search.
+    done = [t for t in trainings if t.state == "complete" and t.outcome and math.isfinite(t.outcome.score)]
+    return tuple(nsmallest(count, done, key=lambda t: sign * t.outcome.score if t.outcome else 0.0))
 
 
 def lost_cells(trainings: Iterable[TrainingRecord]) -> tuple[Cell, ...]:

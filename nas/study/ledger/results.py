@@ -6,7 +6,10 @@ import threading
 from collections.abc import Mapping
 from datetime import datetime
 
-from nas.values.records import OPEN_STATES, TrainingRecord
+from nas.values.metrics import Direction
+from nas.values.records import MOST_RANKED, OPEN_STATES, TrainingRecord, Trainings, ranked
+
+WAYS: tuple[Direction, ...] = ("maximize", "minimize")
 
 
 class Results:
@@ -15,7 +18,8 @@ class Results:
     def __init__(self, records: Mapping[str, Mapping[int, TrainingRecord]] | None = None) -> None:
         self._records = {name: dict(sorted(found.items())) for name, found in (records or {}).items()}
         self._lock = threading.Lock()
-        self._in_order = dict[str, tuple[TrainingRecord, ...]]()
+        self._in_order = dict[str, Trainings]()
+        self._ranked = {(name, way): ranked(found.values(), way, MOST_RANKED) for name, found in self._records.items() for way in WAYS}
         started = [r.started for found in self._records.values() for r in found.values() if r.started]
         self.begun: datetime | None = min(started, default=None)
         """When the first of them was started."""
@@ -31,6 +35,9 @@ class Results:
             if not is_next:
                 self._records[ledger] = dict(sorted(known.items()))
             self._in_order.pop(ledger, None)
+            for way in WAYS:
+                best = (*self._ranked.get((ledger, way), ()), record)
+                self._ranked[ledger, way] = ranked(sorted(best, key=lambda t: t.number), way, MOST_RANKED)
         if record.started:
             self.begun = min(self.begun or record.started, record.started)
         return record
@@ -43,5 +50,6 @@ class Results:
         """Return the records of one ledger, by number."""
         with self._lock:
             if ledger not in self._in_order:
-                self._in_order[ledger] = tuple(self._records.get(ledger, {}).values())
+                found = self._in_order[ledger] = Trainings(self._records.get(ledger, {}).values())
+                found.ranked = {way: self._ranked.get((ledger, way), ()) for way in WAYS}
             return self._in_order[ledger]
