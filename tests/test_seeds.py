@@ -12,6 +12,7 @@ from in_process import nas_here
 from mlflow.tracking import MlflowClient
 from scipy.stats import wilcoxon
 
+from nas.cli.progress import details
 from nas.errors import SpaceError
 from nas.keeping import read_network
 from nas.measuring.retraining import Retraining, retest_of
@@ -111,6 +112,12 @@ def test_a_configuration_that_is_proposed_again_is_told_and_not_trained(study: S
     assert first == second
 
 
+def test_the_best_trials_are_listed_without_those_that_repeat_them(study: Study) -> None:
+    assert [trial.number for trial in study.record().best()] == [0, 3]
+    assert details(trials(study)[2]).endswith("known, not trained again")
+    assert "5 seeds of 1 epoch in" in details(trials(study)[0])
+
+
 def test_a_trial_with_several_seeds_comes_back_bit_for_bit(study: Study) -> None:
     best = trials(study)[0]
     assert rerun(study, best, on_epoch=lambda _: None).came_back
@@ -148,7 +155,7 @@ def test_one_seed_is_the_study_that_it_was_without_the_word(registry: Registry, 
 
 
 def test_seeds_multiply_what_a_search_takes(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.study.preview._Look.seconds_per_layer", 1.0)
+    monkeypatch.setattr("nas.study.preview._Look.seconds", lambda *_: 1.0)
     one, four = (preview(space_with(registry, f"trials: 4, seeds: {seeds}")) for seeds in (1, 4))
     assert one.minutes is not None
     assert four.minutes == pytest.approx(4 * one.minutes)
@@ -209,9 +216,10 @@ def test_a_failed_seed_counts_at_its_failure_score_and_the_next_ones_network_is_
     assert (outcome.num_epochs, outcome.duration_s) == (2, 6.0)
 
 
-def test_a_trial_has_failed_where_every_seed_did(registry: Registry) -> None:
-    job = job_of(space_with(registry, ""))
-    assert run_seeds(job, (7, 8), lambda _: made("failed", 0.1, math.nan, failure="diverged")).status == "failed"
+def test_a_trial_has_failed_where_every_seed_did_and_says_each_failure_once(registry: Registry) -> None:
+    why = iter(["diverged", "learned nothing", "diverged"])
+    outcome = run_seeds(job_of(space_with(registry, "")), (7, 8, 9), lambda _: made("failed", 0.1, math.nan, failure=next(why)))
+    assert (outcome.status, outcome.failure) == ("failed", "seeds 1, 3 of 3: diverged; seed 2 of 3: learned nothing")
 
 
 def test_a_baseline_and_the_searches_of_a_tuned_effect_have_the_seeds_of_the_search(registry: Registry, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import click
@@ -27,7 +28,8 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
     from nas.cli.show import drawn, formulas, told
     from nas.report.front_text import fronts_told
     from nas.report.retest import lines
-    from nas.report.words import Unit, over_seeds
+    from nas.report.text import WIDTH
+    from nas.report.words import Unit, over_seeds, plural
     from nas.standing import best
 
     found = best(study, store=store, storage=storage, plugins=plugins)
@@ -47,9 +49,11 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
     click.echo(f"Trial {found.best.number} of {title}: {score}")
     click.echo(f"Its network: {found.network or 'not kept in this store'}")
     for line in (*fronts_told(found.record), ""):
-        click.echo(line)
+        click.echo(textwrap.fill(line, WIDTH, subsequent_indent="  "))
     for retrained in found.retrained:
-        for line in (*lines(retrained.retest), *(f"  {file}" for file in retrained.networks), ""):
+        for line in lines(retrained.retest):
+            click.echo(textwrap.fill(line, WIDTH))
+        for line in (*(f"  {file}" for file in retrained.networks), ""):
             click.echo(line)
     if not found.retrained:
-        click.echo(f"That is the luckiest of {found.chosen_from} trials. What fresh seeds give: nas train {title}")
+        click.echo(f"That is the luckiest of {plural(found.chosen_from, 'trial')}. What fresh seeds give: nas train {title}")

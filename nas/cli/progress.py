@@ -112,14 +112,16 @@ def result(event: Mapping[str, Any], study: Study) -> str:
 
 def details(record: TrainingRecord) -> str:
     """Say what a training decided, what its network costs and how long it took; why it failed, where it did."""
-    from nas.report.words import count_text, duration_text, level_text, short_names
+    from nas.report.words import count_text, duration_text, level_text, plural, short_names
 
     names = short_names(path for path, _ in record.decisions)
     parts = [f"{names[path]} {level_text(value)}" for path, value in record.decisions]
     if outcome := record.outcome:
-        epochs = f"{outcome.num_epochs} epoch{'s' * (outcome.num_epochs != 1)}"
-        parts += [f"{count_text(outcome.cost.parameters)} parameters", f"{epochs} in {duration_text(outcome.duration_s)}"]
-        parts += [f"failed: {outcome.failure}"] if outcome.failure else []
+        seeds = f"{plural(len(outcome.seed_scores), 'seed')} of " if outcome.seed_scores else ""
+        took = f"{seeds}{plural(outcome.num_epochs, 'epoch')} in {duration_text(outcome.duration_s)}"
+        parts += [f"{count_text(outcome.cost.parameters)} parameters", "known, not trained again" if outcome.is_repeat else took]
+        # Of several seeds some may fail, and the trial goes on.
+        parts += [f"failed: {outcome.failure}" if outcome.status == "failed" else outcome.failure] if outcome.failure else []
     return ", ".join(parts)
 
 

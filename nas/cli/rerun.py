@@ -41,6 +41,7 @@ def command(
     """
     from nas.errors import UserError
     from nas.paths import default_store, keep_cache_in
+    from nas.report.words import plural
     from nas.study.aiming import best_of
     from nas.study.crew.crew import default_workers, threads_for
     from nas.study.ledger.storage import default_storage
@@ -62,7 +63,9 @@ def command(
         number = best_of(study).number
     record = find_training(study, phase or "search", number)
     if not as_json:
-        click.echo(f"{study.title}, {record.phase} training {record.number}, from its seed {record.seed} …", err=True)
+        seeds = len(record.outcome.seed_scores) if record.outcome else 0
+        start = f"with its {plural(seeds, 'seed')}" if seeds else f"from its seed {record.seed}"
+        click.echo(f"{study.title}, {record.phase} training {record.number}, {start} …", err=True)
     result = rerun(study, record, on_epoch=lambda _: None, threads=threads or threads_for(default_workers()))
     if as_json:
         print_json(_document(result))
@@ -74,10 +77,12 @@ def command(
 
 
 def _lines(result: Rerun) -> list[str]:
+    from nas.report.words import plural
+
     after = result.after
     if result.came_back:
-        return [f"It came back: score {after.score:.6g}, and every figure of {after.num_epochs} epochs equal bit for bit."]
-    lines = [f"It did not come back: {len(result.differences)} figures are others."]
+        return [f"It came back: score {after.score:.6g}, and every figure of {plural(after.num_epochs, 'epoch')} equal bit for bit."]
+    lines = [f"It did not come back: {plural(len(result.differences), 'figure')} came to something else."]
     lines += [f"  {name}: {then:.8g} then, {now:.8g} now" for name, (then, now) in list(result.differences.items())[:SHOWN]]
     lines += [f"  {name} was {then}, is {now}" for name, (then, now) in result.changed.items()]
     if not result.changed:

@@ -45,7 +45,8 @@ class Outlook:
     def lines(self) -> Iterator[str]:
         """Yield the plan in sentences."""
         matched = f" and {self.matched} matched reference{'s' * (self.matched > 1)}" if self.matched else ""
-        of = f"{self.replicates} replicates, {self.arms} arms{matched}" if self.compares else "one architecture, a fresh seed each"
+        replicates = f"{self.replicates} replicate{'s' * (self.replicates > 1)}"
+        of = f"{replicates}, {self.arms} arms{matched}" if self.compares else "one architecture, a fresh seed each"
         told = f"{self.trainings:,} training{'s' * (self.trainings > 1)} ({of})"
         if self.left < self.trainings:
             told += f", {self.left:,} of them still to do"

@@ -69,6 +69,11 @@ class Outcome:
         """The score of each seed, of a trial that has several; else nothing."""
         return self.series.get(SEED_SCORES, ())
 
+    @property
+    def is_repeat(self) -> bool:
+        """Whether it is what an earlier trial of the same configuration came to with the same seeds: nothing was trained for it."""
+        return bool(self.seed_scores) and not self.duration_s
+
     def costing(self, name: CostName) -> float:
         """Return what the network costs by one measure. Raises KeyError for a latency that was not measured."""
         return self.metrics[LATENCY] if name == "latency" else float(getattr(self.cost, name))

@@ -224,10 +224,13 @@ class Trainings(tuple[TrainingRecord, ...]):
 
 
 def ranked(trainings: Iterable[TrainingRecord], direction: Direction, count: int) -> tuple[TrainingRecord, ...]:
-    """Return the best completed trainings that have a score, best first, the first one of equals before the others."""
+    """Return the best completed trainings that have a score, best first, the first one of equals before the others.
+
+    One that repeats an earlier one is left out: it is the same trainings.
+    """
     sign = -1 if direction == "maximize" else 1
     # No pair is made of each: so many new objects at once set the garbage collector to work on all of a long search.
-    done = [t for t in trainings if t.state == "complete" and t.outcome and math.isfinite(t.outcome.score)]
+    done = [t for t in trainings if t.state == "complete" and t.outcome and not t.outcome.is_repeat and math.isfinite(t.outcome.score)]
     return tuple(nsmallest(count, done, key=lambda t: sign * t.outcome.score if t.outcome else 0.0))
 
 

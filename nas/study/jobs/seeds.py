@@ -70,8 +70,8 @@ def combined(outcomes: Sequence[Outcome], *, planned: int) -> Outcome:
     with its failure score, and the whole has failed where every seed did. What a probe says is that of the seed it measured.
     """
     shown = next((outcome for outcome in outcomes if outcome.status != "failed"), outcomes[0])
-    failures = [f"seed {place} of {planned}: {outcome.failure}" for place, outcome in enumerate(outcomes, 1) if outcome.failure]
-    status: Status = "pruned" if len(outcomes) < planned else "failed" if len(failures) == planned else "complete"
+    has_failed = all(outcome.status == "failed" for outcome in outcomes)
+    status: Status = "pruned" if len(outcomes) < planned else "failed" if has_failed else "complete"
     scores = tuple(outcome.score for outcome in outcomes)
     spread = {SCORE_SD: statistics.stdev(scores)} if len(scores) > 1 and all(map(math.isfinite, scores)) else {}
     probed = {name: value for name, value in shown.metrics.items() if is_of_a_probe(name)}
@@ -83,9 +83,17 @@ def combined(outcomes: Sequence[Outcome], *, planned: int) -> Outcome:
         curves=dict(_mean_curves([outcome.curves for outcome in outcomes])),
         num_epochs=max(outcome.num_epochs for outcome in outcomes),
         duration_s=sum(outcome.duration_s for outcome in outcomes),
-        failure="; ".join(failures),
+        failure="; ".join(_failures(outcomes, planned)),
         series={**shown.series, SEED_SCORES: scores},
     )
+
+
+def _failures(outcomes: Sequence[Outcome], planned: int) -> Iterator[str]:
+    """Yield what failed with which seeds, each failure once: `seeds 1, 3 of 5: diverged`."""
+    failed = {place: outcome.failure for place, outcome in enumerate(outcomes, 1) if outcome.failure}
+    for failure in dict.fromkeys(failed.values()):
+        places = [str(place) for place, other in failed.items() if other == failure]
+        yield f"seed{'s' * (len(places) > 1)} {', '.join(places)} of {planned}: {failure}"
 
 
 def _means(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
