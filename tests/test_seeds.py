@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from nas.study.jobs.job import Job, run_job
 from nas.study.jobs.kept import keep_best_alone, network_file
 from nas.study.jobs.materials import context_of, study_key
 from nas.study.jobs.seeds import run_seeds, seeds_of
+from nas.study.jobs.together import Measures
 from nas.study.origins import study_to_train
 from nas.study.preview import preview
 from nas.study.rerunning import rerun
@@ -200,6 +202,10 @@ def job_of(space: Space) -> Job:
     return Job(sample(space, first_choice).configuration, cost, context, "val_accuracy", 0, 0, keep="0.pt", is_timed=True)
 
 
+def never_stacked(jobs: Sequence[Job], _: Measures) -> Sequence[Outcome]:
+    raise AssertionError(f"{len(jobs)} seeds in a stack")
+
+
 def test_a_failed_seed_counts_at_its_failure_score_and_the_next_ones_network_is_kept(registry: Registry) -> None:
     given = iter([made("failed", 0.1, math.nan, failure="diverged"), made("complete", 0.8, 2.0, 1.0), made("complete", 0.6, 4.0, 3.0)])
     ran: list[Job] = []
@@ -208,7 +214,7 @@ def test_a_failed_seed_counts_at_its_failure_score_and_the_next_ones_network_is_
         ran.append(job)
         return next(given)
 
-    outcome = run_seeds(job_of(space_with(registry, "")), (7, 8, 9), run)
+    outcome = run_seeds(job_of(space_with(registry, "")), ((7,), (8,), (9,)), run, never_stacked)
     assert [(job.seed, bool(job.keep), job.is_timed) for job in ran] == [(7, True, True), (8, True, False), (9, False, False)]
     assert (outcome.status, outcome.failure) == ("complete", "seed 1 of 3: diverged")
     assert outcome.score == pytest.approx(0.5)
@@ -218,7 +224,8 @@ def test_a_failed_seed_counts_at_its_failure_score_and_the_next_ones_network_is_
 
 def test_a_trial_has_failed_where_every_seed_did_and_says_each_failure_once(registry: Registry) -> None:
     why = iter(["diverged", "learned nothing", "diverged"])
-    outcome = run_seeds(job_of(space_with(registry, "")), (7, 8, 9), lambda _: made("failed", 0.1, math.nan, failure=next(why)))
+    parts = ((7,), (8,), (9,))
+    outcome = run_seeds(job_of(space_with(registry, "")), parts, lambda _: made("failed", 0.1, math.nan, failure=next(why)), never_stacked)
     assert (outcome.status, outcome.failure) == ("failed", "seeds 1, 3 of 3: diverged; seed 2 of 3: learned nothing")
 
 

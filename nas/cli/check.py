@@ -82,6 +82,7 @@ def sentences(seen: Preview) -> list[str]:
     told = f"; first {', then '.join(first)}" if first else ""
     most = f", with {seen.seeds} seeds each" if seen.seeds > 1 else ""
     lines.append(f"The search trains {seen.planned_search or 'as many as fit into its minutes'}{most}{told}.")
+    lines += [seen.stacks] if seen.stacks else []
     if seen.gate:
         lines.append(f"Each sample is looked at before it is trained ({seen.gate}); the time for what is refused is not in what follows.")
     if seen.objectives:

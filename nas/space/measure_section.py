@@ -11,7 +11,7 @@ from nas.plugin import Bounds
 from nas.registry.signature import ListType, OneOf, ScalarType
 from nas.space.activity import always, everything, possible, uses_of
 from nas.space.parser import Parser
-from nas.space.sections import MeasureOptions, Vectorise
+from nas.space.sections import MAX_TOGETHER, MeasureOptions, Vectorise
 from nas.space.task_section import figures_of, read_metric
 from nas.space.tune_section import read_tune
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe
@@ -27,7 +27,6 @@ KEYS = (
     "vectorise",
 )  # fmt: skip
 MAX_CELLS = 1000
-MAX_GROUP = 64
 
 
 def read_measure(parser: Parser, space: Space, tree: MappingTree, *, base: Mapping[str, Scalar] | None = None) -> MeasureOptions:
@@ -212,7 +211,7 @@ class _Reader:
             return 1
         if text_of(given) == "auto":
             return "auto"
-        limit: int = self.parser.constant(given, ScalarType(int, Bounds(1, MAX_GROUP)), "measure.vectorise")
+        limit: int = self.parser.constant(given, ScalarType(int, Bounds(1, MAX_TOGETHER)), "measure.vectorise")
         return limit
 
     def _probed(self) -> dict[str, Direction]:

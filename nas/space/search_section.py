@@ -35,6 +35,7 @@ def read_search(parser: Parser, tree: MappingTree, task: str) -> SearchOptions:
         options = _serving_several(parser, inner, options)
     if inner:
         options = _pruning_seeds(parser, inner, options)
+        _refuse_together(parser, inner, options)
     return options if options.trials or options.minutes else replace(options, trials=30)
 
 
@@ -105,3 +106,17 @@ def _pruning_seeds(parser: Parser, section: MappingTree, options: SearchOptions)
         )
         raise parser.fail(rule, given, "search.pruner")
     return replace(options, pruner="none")
+
+
+def _refuse_together(parser: Parser, section: MappingTree, options: SearchOptions) -> None:
+    """Refuse to train a trial's seeds as one program where it has one, or where the pruner looks after each."""
+    given = section.get("vectorise")
+    if given is None or options.together == 1:
+        return
+    rule = "trains the seeds of a trial as one program"
+    if options.seeds == 1:
+        told = f"{rule}, and a trial has 1 seed here; write `seeds: 2` or more, or leave it out"
+        raise parser.fail(told, given, "search.vectorise")
+    if options.pruner != "none":
+        told = f"{rule}, and {options.pruner} ends a trial after any of them; write `pruner: none`, or leave out one of the two"
+        raise parser.fail(told, given, "search.vectorise")

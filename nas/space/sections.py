@@ -17,6 +17,8 @@ from nas.values.metrics import Direction
 from nas.values.outcome import COSTS, Cost, CostName
 
 Vectorise = int | Literal["auto"]
+MAX_TOGETHER = 64
+"""The most trainings that may be asked for as one program."""
 Minutes = Annotated[float, Bounds(0.01)]
 WILCOXON_P, WILCOXON_SEEDS = 0.1, 4
 """Below which p of a one-sided signed-rank test a trial ends, and after how many seeds at the earliest that can be.
@@ -42,9 +44,10 @@ class SearchOptions:
     searched for; `minimize` may list costs beside it (parameters, macs, latency), and then a Pareto front is searched for.
     `sampler` proposes architectures: tpe (a tree of Parzen estimators over groups of decisions), gp (a Gaussian process),
     cmaes (ranges of numbers), nsga2 (a genetic algorithm), evolution (regularised: Real et al. 2019), qmc (a Sobol sequence), grid
-    (every combination once), random. `seeds` is how many trainings a trial has, one a seed; it is told at their mean. `pruner` ends
-    poor trials early: of those with one seed median, asha (asynchronous successive halving), hyperband; of those with several
-    wilcoxon (a signed-rank test against the best trial over the same seeds); none. It is median, with several seeds none, where
+    (every combination once), random. `seeds` is how many trainings a trial has, one a seed; it is told at their mean. `vectorise` is
+    how many of them are trained as one program, at most; auto decides by their size. `pruner` ends poor trials early: of those with
+    one seed median, asha (asynchronous successive halving), hyperband; of those with several wilcoxon (a signed-rank test against
+    the best trial over the same seeds); none. It is median, with several seeds none, where
     it is not named. `start` lists configurations that are tried first; `start_from` names an earlier study whose best ones are tried after
     them. `workers` is the number of processes; null takes `workers_per_gpu` for each GPU (auto: as many as its memory has room
     for), or one a core where there is none.
@@ -56,6 +59,7 @@ class SearchOptions:
     minimize: str | tuple[str, ...] | None = None
     sampler: Literal["tpe", "gp", "cmaes", "nsga2", "evolution", "qmc", "grid", "random"] = "tpe"
     seeds: Count = 1
+    vectorise: Annotated[int, Bounds(1, MAX_TOGETHER)] | Literal["auto", "none"] = "none"
     pruner: Literal["median", "asha", "hyperband", "wilcoxon", "none"] = "median"
     start_from: str | None = None
     workers: Count | None = None
@@ -65,6 +69,11 @@ class SearchOptions:
     def minimized(self) -> tuple[str, ...]:
         """What is to be small: metrics and costs."""
         return (self.minimize,) if isinstance(self.minimize, str) else self.minimize or ()
+
+    @property
+    def together(self) -> Vectorise:
+        """How many of a trial's seeds are trained as one program, at most: 1 where each is trained for itself."""
+        return 1 if self.vectorise == "none" else self.vectorise
 
     @property
     def metrics(self) -> tuple[str, ...]:

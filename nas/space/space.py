@@ -104,6 +104,7 @@ class Space:
             "constraints": sorted(str(c) for c in self.constraints),
             "search": f"{self.search.sought}, {self.search.sampler}, {self.search.pruner}",
             **({"search.seeds": self.search.seeds} if self.search.seeds > 1 else {}),
+            **({"search.vectorise": self.search.together} if self.search.together != 1 else {}),
             **({"search.start": [dict(start) for start in self.starts]} if self.starts else {}),
             **({"search.start_from": self.search.start_from} if self.search.start_from else {}),
             **({"search.gate": [str(self.gate), self.gate.probe.to_dict()]} if self.gate else {}),

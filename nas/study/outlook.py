@@ -87,10 +87,12 @@ def outlook(study: Study, *, workers: int | None = None) -> Outlook | None:
         return None
     size = workers or workers_of(study.space)
     pace, slots = pace_of(study.space, study.cost), study.measure_slots()
-    alone = statistics.fmean(pace.seconds(p.sample) for p in study.design.trainings(study.space, study.fits, [0]))
+    first = list(study.design.trainings(study.space, study.fits, [0]))
+    alone = statistics.fmean(pace.seconds(p.sample) for p in first)
     grouped = any(slot.group for slot in slots)
     each = pace.total(list(study.owed_trainings()), slots) / len(slots) if grouped else alone
-    seconds = each * left + alone * untuned * study.space.search.seeds
+    tuning = statistics.fmean(pace.trial(p.sample) for p in first) if untuned else 0.0
+    seconds = each * left + tuning * untuned
     alpha = nominal_alpha(plan.replicates, planned_looks=bool(plan.looks))
     found = None
     if plan.levels and plan.replicates > 1:

@@ -17,6 +17,7 @@ from nas.measuring.design import CostOf, PlannedTraining
 from nas.sampling import Sample
 from nas.space import Space
 from nas.study.jobs.materials import context_of, describe_data, load_data, load_task
+from nas.study.jobs.seeds import stacks_of
 from nas.study.ledger.slots import Slot
 from nas.training.stacked import optimizer_over
 from nas.training.stacking import Stack
@@ -37,6 +38,7 @@ class Pace:
     cost: CostOf
     drawn: Sequence[Sample]
     _groups: dict[int, float] = field(default_factory=dict)
+    _stacks: dict[int, float] = field(default_factory=dict)
 
     def seconds(self, decided: Sample) -> float:
         """Estimate one training alone, in seconds."""
@@ -47,6 +49,17 @@ class Pace:
         alone = sum(self.seconds(p.sample) for p, slot in zip(planned, slots, strict=True) if not slot.group)
         units = sum(self._units(p.sample.configuration) for p, slot in zip(planned, slots, strict=True) if slot.group)
         return alone + (units * self._together(planned, slots) * EVALUATION if units else 0.0)
+
+    def trial(self, decided: Sample) -> float:
+        """Estimate one trial of a search with all its seeds, in seconds."""
+        seeds, size = self.space.search.seeds, self._size_of(decided.configuration)
+        if size == 1:
+            return seeds * self.seconds(decided)
+        return seeds * self._units(decided.configuration) * self._in_a_stack(size) * EVALUATION
+
+    def _size_of(self, configuration: Configuration) -> int:
+        """Return how many seeds of a trial are trained as one program, in the largest part of them."""
+        return max(map(len, stacks_of(self.space, configuration)), default=1)
 
     def _units(self, configuration: Configuration) -> int:
         """Return steps times layers: what the time of a training goes with."""
@@ -65,10 +78,21 @@ class Pace:
         if size not in self._groups:
             own = {p.slot: p.sample.configuration for p in planned}
             groups = {slot.group: [own.get(m.slot, own[slot.name]) for m in slot.group] for slot in slots if len(slot.group) == size}
-            chosen = {one[0].architecture.key: one for one in self._spread(list(groups.values()), lambda one: one[0])}
-            each = (_timed(_step_together(self.space, one)) / size / self.cost(one[0]).num_layers for one in chosen.values())
-            self._groups[size] = statistics.fmean(each)
+            self._groups[size] = self._of_groups(list(groups.values()))
         return self._groups[size]
+
+    def _in_a_stack(self, size: int) -> float:
+        """Return seconds a step and layer of each of so many seeds, by some samples whose seeds are stacked so."""
+        if size not in self._stacks:
+            like = [one.configuration for one in self.drawn if self._size_of(one.configuration) == size]
+            self._stacks[size] = self._of_groups([[one] * size for one in like])
+        return self._stacks[size]
+
+    def _of_groups(self, groups: Sequence[Sequence[Configuration]]) -> float:
+        """Train a few steps of a small, a middling and a large group; return seconds a step and layer of each network in it."""
+        chosen = {one[0].architecture.key: one for one in self._spread(groups, lambda one: one[0])}
+        each = (_timed(_step_together(self.space, one)) / len(one) / self.cost(one[0]).num_layers for one in chosen.values())
+        return statistics.fmean(each)
 
     def _spread(self, of: Sequence[T], configuration: Callable[[T], Configuration]) -> tuple[T, T, T]:
         """Return the smallest, the middle one and the largest by multiply-accumulates."""

@@ -18,6 +18,7 @@ from nas.space import Space, size_of
 from nas.study.crew.room import room_of, workers_of
 from nas.study.jobs.grouping import grouping_in
 from nas.study.jobs.materials import context_of
+from nas.study.jobs.seeds import stacks_of
 from nas.study.ledger.slots import Slot
 from nas.study.pace import Pace
 from nas.study.searching.gating import check_probes
@@ -62,6 +63,8 @@ class Preview:
     gate: str = ""
     seeds: int = 1
     """How many trainings each trial of a search has, one a seed."""
+    stacks: str = ""
+    """For how many samples these are trained as one program, and why not for others."""
     objectives: tuple[str, ...] = ()
     """What a search with several objectives looks for: `maximize val_accuracy`, `minimize parameters`."""
 
@@ -113,7 +116,6 @@ class _Look:
         planned = tuple(twins.trainings(space, self.fits, [0])) if twins else ()
         groups = self.groups(twins) if twins else None
         replicates = options.replicates if options else 0
-        tunings = twins.plan.tune_trials * space.search.seeds if twins else 0
         return Preview(
             architectures=_whole(size_of(space.architecture)),
             size=_whole(size_of(*space.roots.values())),
@@ -135,11 +137,12 @@ class _Look:
             start_from=space.search.start_from,
             gate=str(space.gate or ""),
             seeds=space.search.seeds,
+            stacks=self.stacks(),
             objectives=tuple(space.search.sought.split(", ")) if space.search.costs else (),
             looks=options.looks if options else (),
             groups=groups.told if groups else (),
             detectable=_detectable(replicates, looks=bool(options and options.looks)),
-            minutes=None if space.input else self.minutes(planned, replicates + tunings, groups),
+            minutes=None if space.input else self.minutes(planned, replicates, groups, tunings=twins.plan.tune_trials if twins else 0),
             workers=self.workers,
         )
 
@@ -152,6 +155,18 @@ class _Look:
         room = room_of(space, self.workers)
         slots = grouping.slots(planned, {}, room)
         return Groups(tuple(planned), tuple(slots), grouping.told(planned, slots, room), twins.options.replicates / twins.replicates)
+
+    def stacks(self) -> str:
+        """Say for how many of the random samples the seeds of a trial are trained as one program; '' where that is not asked for."""
+        space, vectorise = self.space, self.space.search.together
+        if vectorise == 1 or space.input:
+            return ""
+        configurations = [one.configuration for one in self.random]
+        sizes = [size for one in configurations if (size := max(map(len, stacks_of(space, one)))) > 1]
+        told = f"Of {len(sizes):,} of {len(configurations):,} random samples the seeds are trained as one program"
+        told += f", {max(sizes)} at once at most" if sizes else ""
+        reason = next(filter(None, map(grouping_in(space, vectorise).why_not, configurations)), "")
+        return f"{told}; for others: {reason}." if reason else f"{told}."
 
     @property
     def workers(self) -> int:
@@ -171,14 +186,16 @@ class _Look:
             self.costs[key] = cost_of(configuration.architecture, self.space.registry, context_of(self.space, configuration))
         return self.costs[key]
 
-    def minutes(self, planned: Sequence[PlannedTraining], replicates: int, groups: Groups | None = None) -> float:
-        """Estimate the whole run on this machine, pruning left out."""
+    def minutes(self, planned: Sequence[PlannedTraining], replicates: int, groups: Groups | None = None, *, tunings: int = 0) -> float:
+        """Estimate the whole run on this machine, pruning left out; each arm is tuned in so many trials."""
         search = self.space.search
-        trials_s = (search.trials or math.inf) * search.seeds * sum(self.seconds(s) for s in self.random) / self.samples
+        trials_s = (search.trials or math.inf) * sum(self.pace.trial(s) for s in self.random) / self.samples
         search_s = min(trials_s, (search.minutes or math.inf) * 60 * self.workers)
         measure_s = replicates * sum(self.seconds(p.sample) for p in planned)
         if groups:
             measure_s = groups.times * self.pace.total(groups.planned, groups.slots)
+        if tunings:
+            measure_s += tunings * sum(self.pace.trial(p.sample) for p in planned)
         return (search_s + measure_s) / self.workers / 60
 
     def seconds(self, decided: Sample) -> float:

@@ -18,8 +18,8 @@ from nas.space import Space
 from nas.study.environment import environment
 from nas.study.jobs.job import Job, run_in_processes, run_job, split_seed_of
 from nas.study.jobs.materials import context_of
-from nas.study.jobs.seeds import run_seeds, seeds_of
-from nas.study.jobs.together import run_jobs
+from nas.study.jobs.seeds import run_seeds, stacks_of
+from nas.study.jobs.together import Measures, run_jobs
 from nas.study.study import Study
 from nas.tracking.networks import tags_of
 from nas.tracking.runs import identity
@@ -100,14 +100,17 @@ def _again(study: Study, record: TrainingRecord, job: Job, on_epoch: Callable[[i
     def run(one: Job) -> Outcome:
         return run_in_processes(one, study.plugins) if one.needs_processes(space.registry) else run_job(one, space.registry, watch)
 
+    def run_stack(jobs: Sequence[Job], measures: Measures) -> Sequence[Outcome]:
+        return run_jobs(jobs, space.registry, on_epoch, measures=measures)
+
     if record.group:
         splits = [split_seed_of(record.phase, m.seed, space.seed) for m in record.group]
         epochs = study.design.epochs if isinstance(study.design, Retraining) else None
         company = zip(_group_of(record, space, epochs), record.group, splits, strict=True)
         together = [replace(job, configuration=one, seed=member.seed, split_seed=split) for one, member, split in company]
         return run_jobs(together, space.registry, on_epoch)[record.place_in_group]
-    seeds = seeds_of(space) if record.phase in SEARCHING else ()
-    return run_seeds(job, seeds, run) if seeds else run(job)
+    is_of_several = record.phase in SEARCHING and space.search.seeds > 1
+    return run_seeds(job, stacks_of(space, job.configuration), run, run_stack) if is_of_several else run(job)
 
 
 def _group_of(record: TrainingRecord, space: Space, epochs: int | None) -> Iterator[Configuration]:

@@ -1,8 +1,9 @@
-"""Layer 4: which measured trainings are trained together as one program: groups that the plan fixes, never what happens to be free.
+"""Layer 4: which trainings are trained together as one program: groups that the plan fixes, never what happens to be free.
 
 A group is trainings of one arm at one place of the design, in replicates that decided alike but for the optimizer's parameters. Every arm
 has the same groups, so that twins are trained in groups of one size; where the network of one arm cannot be stacked, or two of it do
-not fit into a worker's memory, the trainings of all arms at that place are on their own.
+not fit into a worker's memory, the trainings of all arms at that place are on their own. The seeds of a search's trial are cut into
+stacks by the same rules, but for memory: which architectures there will be nobody knows, and a rerun has to come to the same stacks.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ of the time of five steps alone, one of 6-12-24, 12-24-48 and 10-20-40 took 1.31
 """
 EVEN = (1, 2, 4, 8)
 """Channels of a convolution that lie well beside those of other networks; beyond, multiples of 16 do."""
+AUTO_BYTES = 2_000_000_000
+"""What a stack of a trial's seeds may take of memory with `vectorise: auto`, as it is counted: the same number wherever it is trained."""
 TRIED_ON = 8
 """Examples of the training part on which a stack is tried, half of them for each of two networks."""
 
@@ -79,10 +82,16 @@ class Grouping:
         company = {p.slot for same in _alike(planned) if len(same) > 1 for cells in same for p in cells}
         reasons: dict[str, str] = {}
         for training, slot in pairs:
-            if not slot.group and slot.name in company and (reason := self.why_not(training) or self._want_of_memory(training, room)):
+            if (
+                not slot.group
+                and slot.name in company
+                and (reason := self.why_not(training.sample.configuration) or self._want_of_memory(training, room))
+            ):
                 reasons.setdefault(reason, written(training.cell.level))
         lines += [f"The arm {level}, and what is compared with it there, is trained alone: {reason}." for reason, level in reasons.items()]
-        largest = max((one for one, slot in pairs if slot.group), key=lambda one: self._demand(one).num_bytes, default=None)
+        largest = max(
+            (one for one, slot in pairs if slot.group), key=lambda one: self._demand(one.sample.configuration).num_bytes, default=None
+        )
         if largest and sizes[0] <= (most := self.most(largest, room)) < self.limit:
             lines.append(f"Groups of {written(largest.cell.level)} are of {most} at most: {self._taken(largest, room, 1)}.")
         alone = {slot.cell.replicate for slot in slots if slot.cell and not slot.group and slot.name not in company}
@@ -92,19 +101,24 @@ class Grouping:
 
     def most(self, planned: PlannedTraining, room: Room) -> int:
         """Return how many trainings like one may be trained together, at most: 1 where it is not to be stacked."""
-        if self.why_not(planned):
-            return 1
-        return int(max(1, min(self.limit, room.num_networks(self._demand(planned)))))
+        return self._most(planned.sample.configuration, room)
 
-    def why_not(self, planned: PlannedTraining) -> str:
-        """Return why a training is not to be stacked with its like, whatever there is of memory; '' where it may be."""
-        configuration = planned.sample.configuration
+    def most_seeds(self, configuration: Configuration) -> int:
+        """Return how many seeds of one architecture may be trained together, at most: by the rules alone, whatever machine asks."""
+        return self._most(configuration, Room(AUTO_BYTES if self.vectorise == "auto" else None))
+
+    def _most(self, configuration: Configuration, room: Room) -> int:
+        if self.limit == 1 or self.why_not(configuration):
+            return 1
+        return int(max(1, min(self.limit, room.num_networks(self._demand(configuration)))))
+
+    def why_not(self, configuration: Configuration) -> str:
+        """Return why trainings of a configuration are not to be stacked, whatever there is of memory; '' where they may be."""
         if (key := _key(configuration)) not in self._known:
             self._known[key] = self._recipe(configuration) or self._size(configuration) or self._network(configuration)
         return self._known[key]
 
-    def _demand(self, planned: PlannedTraining) -> Demand:
-        configuration = planned.sample.configuration
+    def _demand(self, configuration: Configuration) -> Demand:
         if (key := _key(configuration)) not in self._demands:
             self._demands[key] = demand_of(self.space, configuration)
         return self._demands[key]
@@ -113,7 +127,7 @@ class Grouping:
         return self._taken(planned, room, 2) if self.most(planned, room) < 2 else ""
 
     def _taken(self, planned: PlannedTraining, room: Room, count: int) -> str:
-        taken = self._demand(planned).num_bytes + room.data
+        taken = self._demand(planned.sample.configuration).num_bytes + room.data
         networks = "a network of it takes" if count == 1 else f"{count} networks of it take"
         return f"{networks} {_gigabytes(count * taken)} while training, and a worker here has {_gigabytes(room.free or 0)} for it"
 
@@ -180,7 +194,7 @@ def _groups(planned: Sequence[PlannedTraining], most: Callable[[PlannedTraining]
     for same in _alike(planned):
         for place in dict.fromkeys(p.cell.by for p in same[0]) if len(same) > 1 else ():
             limit = min(most(p) for p in same[0] if p.cell.by == place)
-            for chunk in _balanced(same, limit) if limit > 1 else ():
+            for chunk in balanced(same, limit) if limit > 1 else ():
                 yield from (list(members) for members in zip(*chunk, strict=True) if len(members) > 1 and members[0].cell.by == place)
 
 
@@ -206,7 +220,7 @@ def _but_optimizer(train: PluginNode) -> PluginNode:
     return PluginNode(train.name, tuple((name, value) for name, value in train.parameters if name != "optimizer"))
 
 
-def _balanced(items: Sequence[T], limit: int) -> Iterator[Sequence[T]]:
+def balanced(items: Sequence[T], limit: int) -> Iterator[Sequence[T]]:
     """Cut into as few parts as the limit allows, of sizes as equal as can be: 10 by 8 is 5 and 5."""
     count = math.ceil(len(items) / limit)
     bounds = [len(items) * part // count for part in range(count + 1)]

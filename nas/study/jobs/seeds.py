@@ -1,4 +1,4 @@
-"""Layer 4: a search's trial with several seeds: its trainings, one after another, and the one outcome that they come to."""
+"""Layer 4: a search's trial with several seeds: its trainings, one after another or in stacks, and the one outcome they come to."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from optuna.trial import TrialState
 
 from nas.space import Space
+from nas.study.jobs.grouping import balanced, grouping_in
 from nas.study.jobs.job import Job
+from nas.study.jobs.together import Measures
 from nas.study.ledger.ledger import Ledger
 from nas.values.architecture import Configuration
 from nas.values.outcome import SCORE_SD, SEED_SCORES, Outcome, Status, is_of_a_probe
 from nas.values.seeds import derive
 
 RunOne = Callable[[Job], Outcome]
+RunStack = Callable[[Sequence[Job], Measures], Sequence[Outcome]]
+"""Trains jobs as one program; what `Measures` says of each is measured and kept of it (`nas.study.jobs.together.run_jobs`)."""
 IsWorse = Callable[[int, float], bool]
 """Told after each seed its number, counted from 1, and its score; True ends the trial before its other seeds."""
 
@@ -35,19 +40,44 @@ def first_seed(space: Space, own: int) -> int:
     return next(iter(seeds_of(space)), own)
 
 
-def run_seeds(job: Job, seeds: Sequence[int], run_one: RunOne, is_worse: IsWorse = lambda _seed, _score: False) -> Outcome:
+def stacks_of(space: Space, configuration: Configuration) -> tuple[tuple[int, ...], ...]:
+    """Return the seeds of a space's trials in the parts that are trained as one program, in order; each on its own by default.
+
+    That hangs on the space and on what the trial decided alone, so that every worker, and every rerun, comes to the same parts.
+    """
+    seeds, vectorise = seeds_of(space), space.search.together
+    most = 1 if vectorise == 1 else grouping_in(space, vectorise).most_seeds(configuration)
+    return tuple(tuple(part) for part in balanced(seeds, most)) if most > 1 else tuple((seed,) for seed in seeds)
+
+
+def run_seeds(
+    job: Job, parts: Sequence[Sequence[int]], run_one: RunOne, run_stack: RunStack, is_worse: IsWorse = lambda _seed, _score: False
+) -> Outcome:
     """Train a job's architecture with each of several seeds, and return what they come to together.
 
-    Probes measure, and `keep` keeps, the network of the first seed that did not fail.
+    The seeds of one of the `parts` are trained as one program, the parts one after another. Probes measure, and `keep` keeps, the
+    network of the first seed that did not fail.
     """
     outcomes: list[Outcome] = []
-    for place, seed in enumerate(seeds):
-        is_shown = all(outcome.status == "failed" for outcome in outcomes)
-        alone = replace(job, seed=seed, is_timed=job.is_timed and place == 0, checkpoint="")
-        outcomes.append(run_one(alone if is_shown else replace(alone, probes=(), keep="")))
-        if is_worse(place + 1, outcomes[-1].score) and place + 1 < len(seeds):
-            break
-    return combined(outcomes, planned=len(seeds))
+    planned = sum(map(len, parts))
+    first = parts[0][0]
+    for part in parts:
+        before = tuple(outcomes)
+        jobs = [replace(job, seed=seed, is_timed=job.is_timed and seed == first, checkpoint="") for seed in part]
+        if len(part) == 1:
+            found: Sequence[Outcome] = (run_one(_shown(before, jobs[0])),)
+        else:
+            found = run_stack(jobs, partial(_shown, before))
+        for outcome in found:
+            outcomes.append(outcome)
+            if is_worse(len(outcomes), outcome.score) and len(outcomes) < planned:
+                return combined(outcomes, planned=planned)
+    return combined(outcomes, planned=planned)
+
+
+def _shown(before: Sequence[Outcome], job: Job, earlier: Sequence[Outcome] = ()) -> Job:
+    """Return a seed's training, with probes and a place to be kept where every seed before it failed, `earlier` in its own stack too."""
+    return job if all(outcome.status == "failed" for outcome in (*before, *earlier)) else replace(job, probes=(), keep="")
 
 
 def told_before(ledger: Ledger, configuration: Configuration) -> Outcome | None:

@@ -58,6 +58,8 @@ def broke(desk: Desk, trial: Trial, error: Exception) -> Mapping[str, str]:
     memory = out_of_memory(error)
     if memory and group_of(trial.user_attrs):
         memory += ", or measure in smaller groups (measure: vectorise)"
+    elif memory and desk.seeds and desk.space.search.together != 1:
+        memory += ", or train fewer seeds at once (search: vectorise)"
     message = memory or (str(error) if isinstance(error, NasError) else "".join(traceback.format_exception(error)))
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
         desk.ledger.retry(trial)

@@ -16,7 +16,8 @@ from nas.sampling import Sample
 from nas.study.crew.crew import Task
 from nas.study.jobs.job import Job, run_in_processes, run_job
 from nas.study.jobs.kept import keep_best_alone
-from nas.study.jobs.seeds import run_seeds, told_before
+from nas.study.jobs.seeds import run_seeds, stacks_of, told_before
+from nas.study.jobs.together import Measures, run_jobs
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.slots import group_of
 from nas.study.ledger.storage import HEARTBEAT_S, open_storage
@@ -129,6 +130,9 @@ def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Regi
     def run(job: Job) -> Outcome:
         return run_in_processes(job, desk.plugins) if job.needs_processes(registry) else run_job(job, registry, watch)
 
+    def run_stack(jobs: Sequence[Job], measures: Measures) -> Sequence[Outcome]:
+        return run_jobs(jobs, registry, on_epoch, measures=measures)
+
     job = job_of(desk, sampled, cost, trial.user_attrs["seed"], trial)
     if not desk.seeds:
         outcome = run(job)
@@ -137,7 +141,7 @@ def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Regi
         for place, score in enumerate(known.seed_scores, start=1):
             is_poor(place, score)  # it may be the best trial that later ones are compared with, and is not ended itself
     else:
-        outcome = run_seeds(job, desk.seeds, run, is_poor)
+        outcome = run_seeds(job, stacks_of(desk.space, sampled.configuration), run, run_stack, is_poor)
     return with_score(outcome, desk.gate, trial) if desk.gate else outcome
 
 
