@@ -157,7 +157,7 @@ def test_one_seed_is_the_study_that_it_was_without_the_word(registry: Registry, 
 
 
 def test_seeds_multiply_what_a_search_takes(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.study.preview._Look.seconds", lambda *_: 1.0)
+    monkeypatch.setattr("nas.study.pace.Pace.seconds_per_layer", 1.0)
     one, four = (preview(space_with(registry, f"trials: 4, seeds: {seeds}")) for seeds in (1, 4))
     assert one.minutes is not None
     assert four.minutes == pytest.approx(4 * one.minutes)

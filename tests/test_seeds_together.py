@@ -198,4 +198,5 @@ def test_the_estimate_counts_stacks_and_says_for_which_samples(registry: Registr
     assert four.minutes is not None
     assert math.isclose(four.minutes, alone.minutes / 4)
     mixed = preview(space_with(registry, "trials: 3, seeds: 4, vectorise: 4"), samples=8)
-    assert "random samples the seeds are trained as one program, 4 at once at most; for others: it draws random numbers" in mixed.stacks
+    assert mixed.stacks.startswith("The seeds of a trial are trained as one program, 4 at once at most, in ")
+    assert "of 8 random samples; not in others: it draws random numbers while it trains" in mixed.stacks

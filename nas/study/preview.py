@@ -163,10 +163,10 @@ class _Look:
             return ""
         configurations = [one.configuration for one in self.random]
         sizes = [size for one in configurations if (size := max(map(len, stacks_of(space, one)))) > 1]
-        told = f"Of {len(sizes):,} of {len(configurations):,} random samples the seeds are trained as one program"
-        told += f", {max(sizes)} at once at most" if sizes else ""
+        count = f", {max(sizes)} at once at most" if sizes else ""
+        told = f"The seeds of a trial are trained as one program{count}, in {len(sizes):,} of {len(configurations):,} random samples"
         reason = next(filter(None, map(grouping_in(space, vectorise).why_not, configurations)), "")
-        return f"{told}; for others: {reason}." if reason else f"{told}."
+        return f"{told}; not in others: {reason}." if reason else f"{told}."
 
     @property
     def workers(self) -> int:
