@@ -20,6 +20,7 @@ from nas.training.checkpoint import Checkpoint
 from nas.training.course import Goal
 from nas.training.fit import train
 from nas.training.stacked import Member, train_together
+from nas.training.stacked_tensor import Stacked
 from nas.training.stacking import why_not_stacked
 from nas.values.architecture import Configuration
 from nas.values.outcome import Outcome
@@ -51,6 +52,29 @@ def reason(architecture: str, registry: Registry) -> str:
 @pytest.mark.parametrize("architecture", STACKED)
 def test_a_stack_has_the_outputs_gradients_and_buffers_of_each_network_alone(architecture: str, registry: Registry) -> None:
     assert reason(architecture, registry) == ""
+
+
+@pytest.mark.parametrize(
+    ("kernel", "padding", "is_last", "given_stride"), [(3, 1, True, 2), (1, 0, True, 1), (1, 1, False, 2)], ids=["3x3", "1x1", "padded 1x1"]
+)
+def test_a_groups_convolutions_have_their_channels_last_but_no_strided_pointwise_one(
+    kernel: int, padding: int, is_last: bool, given_stride: int
+) -> None:
+    generator, given = torch.Generator().manual_seed(0), list[tuple[bool, int]]()
+    features = torch.randn(5, 2, 4, 8, 8, generator=generator)
+    weight = torch.randn(2, 3, 4, kernel, kernel, generator=generator).requires_grad_()
+
+    def convolution(x: torch.Tensor, w: torch.Tensor, bias: None, stride: int, *rest: int) -> torch.Tensor:
+        given.append((x.is_contiguous(memory_format=torch.channels_last), stride))
+        return F.conv2d(x, w, bias, stride, *rest)
+
+    found = Stacked.rules[torch.conv2d](convolution, Stacked.features(features), Stacked(weight, 2), None, 2, padding).replicas()
+    assert given == [(is_last, given_stride)]
+    for k in (0, 1):
+        alone = F.conv2d(features[:, k], weight[k], None, 2, padding)
+        assert torch.allclose(found[k], alone, atol=1e-5)
+        gradients = [torch.autograd.grad(y.square().sum(), weight, retain_graph=True)[0][k] for y in (found[k], alone)]
+        assert torch.allclose(*gradients, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("shortcut", ["dropout", "stochastic_depth"])

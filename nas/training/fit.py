@@ -28,7 +28,7 @@ from nas.values.seeds import derive
 EVALUATION_BATCH = 1024
 """How many inputs are evaluated at once, at most."""
 EVALUATION_PIXELS, EVALUATION_PIXELS_CPU = 2**20, 2**17
-"""And how many pixels, but a training batch at least. On a CPU more takes longer, and as much more memory: what is between two layers
+"""And how many pixels, but a training batch at least. On a CPU more takes longer, and much memory: what is between two layers
 does not lie in its caches any more."""
 
 

@@ -87,9 +87,26 @@ def _convolution(
     if not isinstance(x, Stacked) or not isinstance(weight, Stacked) or x.dim() != weight.dim():
         return NotImplemented
     own = bias.store.flatten() if isinstance(bias, Stacked) else bias
-    count = x.count
-    found = func(x.beside(), weight.store.flatten(0, 1), own, stride, padding, dilation, groups * count)
+    features, count = x.beside(), x.count
+    if features.dim() == 4 and features.device.type == "cpu":
+        features, stride = _channels_last(features, weight.shape[2:], stride, padding)
+    found = func(features, weight.store.flatten(0, 1), own, stride, padding, dilation, groups * count)
     return Stacked(found, count, channels=True)
+
+
+def _channels_last(features: Tensor, kernel: Sequence[int], stride: Any, padding: Any) -> tuple[Tensor, Any]:
+    """Return what a convolution of many groups is given on a CPU, (B, K·C, H, W), and its stride.
+
+    With the channels last in memory it takes 0.3 to 1.1 of the time (benchmarks/README.md), and the layers behind it take less, too.
+    Strided 1×1 convolutions must not be given so: with few channels oneDNN writes beyond the ends of its memory in their
+    gradient (https://github.com/uxlfoundation/oneDNN/issues/6035). The pixels that they read are taken out first, which is the same.
+    """
+    steps = (stride, stride) if isinstance(stride, int) else tuple(stride) * (2 // len(stride))
+    if tuple(kernel) != (1, 1) or steps == (1, 1):
+        return features.contiguous(memory_format=torch.channels_last), stride
+    if padding not in (0, (0,), (0, 0), "valid"):
+        return features.contiguous(), stride
+    return features[:, :, :: steps[0], :: steps[1]].contiguous(memory_format=torch.channels_last), 1
 
 
 @_for([F.batch_norm])
@@ -181,7 +198,7 @@ def _pad(func: Any, x: Any, pad: Sequence[int], mode: str = "constant", value: f
         return NotImplemented
     if len(pad) <= 2 * (x.dim() - 2):
         return Stacked(func(x.store, pad, mode, value), x.count, channels=True)
-    return Stacked(func(x.apart(), pad, mode, value).flatten(1, 2), x.count, channels=True)
+    return Stacked(_lying_as(x.store, func(x.apart(), pad, mode, value).flatten(1, 2)), x.count, channels=True)
 
 
 @_for(_functions("cat concat"))
@@ -189,7 +206,14 @@ def _cat(func: Any, tensors: Sequence[Any], dim: int = 0) -> Any:
     """Channels behind channels, replica by replica."""
     if not all(isinstance(x, Stacked) and x.channels for x in tensors) or not 0 < dim < tensors[0].dim():
         return NotImplemented
-    return Stacked(func([x.apart() for x in tensors], dim + 1).flatten(1, 2), tensors[0].count, channels=True)
+    found = func([x.apart() for x in tensors], dim + 1).flatten(1, 2)
+    return Stacked(_lying_as(tensors[0].store, found), tensors[0].count, channels=True)
+
+
+def _lying_as(given: Tensor, found: Tensor) -> Tensor:
+    """Lay features with the channels last where those that they were made of lie so: a sum of both lies as its first part does."""
+    last = given.dim() == 4 and given.shape[1] > 1 and given.stride(1) == 1
+    return found.contiguous(memory_format=torch.channels_last) if last else found
 
 
 @_for([F.scaled_dot_product_attention])
