@@ -32,7 +32,7 @@ def run(
         workers = workers or study.space.search.workers or place.num_workers(partial(workers_per_gpu, study.space))
         study.workers = workers
         if watch and (planned := outlook(study, workers=workers)):
-            study.share = planned.share
+            study.share, study.trial_share = planned.share, planned.trial_share
             watch({"event": "outlook", "lines": tuple(planned.lines())}, study)
         with _Recorder(tracker, study):
             for event in drive(study, phases=phases, workers=workers, networks=store / FOLDER, engine=place):

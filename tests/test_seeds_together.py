@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from nas.cli.tally import Tally
 from nas.errors import SpaceError
 from nas.faults import OUT_OF_MEMORY
 from nas.plugin import NetworkContext
@@ -20,6 +21,7 @@ from nas.study.jobs.job import Job
 from nas.study.jobs.materials import study_key
 from nas.study.jobs.seeds import run_seeds, seeds_of, stacks_of
 from nas.study.jobs.together import Measures, run_jobs
+from nas.study.outlook import outlook
 from nas.study.preview import preview
 from nas.study.rerunning import rerun
 from nas.study.study import Study
@@ -200,3 +202,15 @@ def test_the_estimate_counts_stacks_and_says_for_which_samples(registry: Registr
     mixed = preview(space_with(registry, "trials: 3, seeds: 4, vectorise: 4"), samples=8)
     assert mixed.stacks.startswith("The seeds of a trial are trained as one program, 4 at once at most, in ")
     assert "of 8 random samples; not in others: it draws random numbers while it trains" in mixed.stacks
+
+
+def test_the_time_left_counts_a_trial_for_what_its_stacks_take(registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setattr("nas.study.pace.Pace.seconds_per_layer", 1.0)
+    monkeypatch.setattr("nas.study.pace.Pace._of_groups", lambda _self, groups: 0.5 if len(groups[0]) == 4 else 1.0)
+    text = TEXT.replace("dropout", "none") + f"measure: {{factor: {SHORTCUT}, reference: none, levels: [identity]}}\n"
+    study = Study.open(space_with(registry, "trials: 3, seeds: 4, vectorise: 4", text), f"sqlite:///{tmp_path}/optuna.db")
+    planned = outlook(study)
+    assert planned is not None
+    assert (planned.share, planned.trial_share) == (1.0, 0.5)
+    study.driven, study.trial_share = ("search", "measure"), planned.trial_share
+    assert [(count.phase, count.weight) for count in Tally(study).counts] == [("search", 2.0), ("measure", 1.0)]

@@ -56,7 +56,7 @@ class Tally:
         """Count anew."""
         study = self.study
         record = self.record = study.record()
-        counts, seeds = [], study.space.search.seeds  # a trial of several seeds is as many trainings
+        counts, seeds = [], study.space.search.seeds * study.trial_share  # a trial of several seeds is as many trainings
         if not record.is_beside and "search" in study.driven:
             counts.append(Count.of("search", record.search, record.planned_search, seeds))
         if record.planned_tuning:

@@ -36,6 +36,8 @@ class Outlook:
     """Which trainings are trained as one program, and why others are not."""
     share: float = 1.0
     """How long one of its trainings takes, of what it takes alone: less where they are trained as one program."""
+    trial_share: float = 1.0
+    """The same of a seed of the search's trials."""
 
     @property
     def compares(self) -> bool:
@@ -103,5 +105,5 @@ def outlook(study: Study, *, workers: int | None = None) -> Outlook | None:
         total, left, 1 + len(plan.levels), plan.replicates, seconds / size / 60, size, found,
         looks=plan.looks, matched=len(plan.matched), searches=plan.num_searches, tune_trials=plan.tune_trials,
         seeds=study.space.search.seeds,
-        groups=study.told_groups(), share=each / alone,
+        groups=study.told_groups(), share=each / alone, trial_share=pace.trial_share,
     )  # fmt: skip

@@ -57,6 +57,13 @@ class Pace:
             return seeds * self.seconds(decided)
         return seeds * self._units(decided.configuration) * self._in_a_stack(size) * EVALUATION
 
+    @property
+    def trial_share(self) -> float:
+        """How long a seed of a search's trial takes, of what it takes alone: less where trials train theirs as one program."""
+        if self.space.search.together == 1:
+            return 1.0
+        return sum(map(self.trial, self.drawn)) / (self.space.search.seeds * sum(map(self.seconds, self.drawn)))
+
     def _size_of(self, configuration: Configuration) -> int:
         """Return how many seeds of a trial are trained as one program, in the largest part of them."""
         return max(map(len, stacks_of(self.space, configuration)), default=1)

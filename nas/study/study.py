@@ -62,6 +62,8 @@ class Study:
     """How many work on it, where that is not as its space says: they share the memory that groups find room in."""
     share: float = 1.0
     """How long a measured training takes, of what it takes alone, where that was estimated: less in groups."""
+    trial_share: float = 1.0
+    """The same of a seed of a search's trial."""
     driven: tuple[str, ...] = ()
     """The phases that the run in progress works on: `nas measure` leaves the search as it is."""
     results: Results = field(default_factory=Results)
