@@ -70,6 +70,52 @@ def test_every_sampler_searches_a_conditional_space_from_two_workers(name: str, 
     assert all((inner in decided) == (decided["architecture.staged.block"] == "bottleneck") for decided in found)
 
 
+def proposals(space: Space, folder: Path, registry: Registry, *, trials: int, workers: int) -> list[dict[str, object]]:
+    """Return what so many workers, one after the other, decide; each takes an equal part of the trials."""
+    url = f"sqlite:///{folder / f'{workers}.db'}"
+    study, found = Study.open(space, url), list[dict[str, object]]()
+    study.search.ensure(study.search_slots(ahead=0))
+    for i in range(trials):
+        if i % (trials // workers) == 0:
+            desk = open_desk(open_storage(url), study.search.name, registry, (), None)
+        sampled, trial = None, None
+        while sampled is None:  # one that breaks the constraint is drawn anew, at the end of the queue
+            trial = desk.ledger.claim()
+            assert trial is not None
+            sampled, cost = decide(desk, trial, registry)
+        found.append(dict(sampled.decisions))
+        score = random.Random(str(found[-1])).random()
+        assert trial is not None
+        desk.ledger.finish(trial, sampled.configuration, Outcome("complete", score, {}, {}, cost, 1, 1.0, "cpu"))
+    return found
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_search_proposes_the_same_each_time_whichever_worker_asks(name: str, registry: Registry, tmp_path: Path) -> None:
+    text = TEXT + "constraints: [num_layers <= 9]\n"
+    space = space_with(registry, f"sampler: {name}, trials: 24", text)
+    once, again = (proposals(space, tmp_path, registry, trials=24, workers=workers) for workers in (1, 3))
+    assert once == again
+    assert len({str(decided) for decided in once}) > 4
+
+
+def test_another_seed_of_the_space_is_another_search(registry: Registry, tmp_path: Path) -> None:
+    found = []
+    for seed in (0, 1):
+        (tmp_path / str(seed)).mkdir()
+        space = space_with(registry, "trials: 6", f"{TEXT}seed: {seed}\n")
+        found.append(proposals(space, tmp_path / str(seed), registry, trials=6, workers=1))
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp"])
+def test_a_sampler_that_is_sure_of_what_breaks_a_constraint_gets_past_it(name: str, registry: Registry, tmp_path: Path) -> None:
+    space = space_with(registry, f"sampler: {name}, trials: 24", TEXT + "constraints: [num_layers <= 9]\n")
+    proposals(space, tmp_path, registry, trials=24, workers=1)
+    ledger = Study.open(space, f"sqlite:///{tmp_path / '1.db'}").search
+    assert 0 < ledger.about["num_invalid"] < 24 * 5
+
+
 def test_grid_takes_every_combination_once_before_any_comes_again(registry: Registry, tmp_path: Path) -> None:
     found = search(space_with(registry, "sampler: grid"), tmp_path, trials=20, score=lambda _: 0.5)
     seen = [tuple(sorted(decided.items())) for decided in found]

@@ -163,9 +163,10 @@ class Ledger:
 
     def requeue(self, trial: Trial) -> None:
         """Queue the slot of a search trial anew, to be sampled again but for what it starts from."""
-        slot, starts = trial.user_attrs["slot"], self.starts
+        attrs, starts = trial.user_attrs, self.starts
+        slot, refused = str(attrs["slot"]), attrs.get("refused", 0) + 1
         place = int(slot.removeprefix("t"))
-        self.queue(Slot(slot, trial.user_attrs["seed"], starts[place] if place < len(starts) else {}), {})
+        self.queue(Slot(slot, attrs["seed"], starts[place] if place < len(starts) else {}, refused=refused), {})
 
     def claim(self) -> Trial | None:
         """Take the next waiting trial, or None. Two workers never get the same one, nor two of one group."""

@@ -25,6 +25,8 @@ class Slot:
     """The widths that the network is trained with in place of those decided; none for most."""
     group: tuple[GroupMember, ...] = ()
     """The trainings, itself among them, that are trained together as one program; none for most."""
+    refused: int = 0
+    """Of a search's slot: how many of its samples broke a constraint or failed at the gate before."""
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -34,6 +36,8 @@ class Slot:
             attrs["cell"] = [self.cell.replicate, self.cell.level, [list(pair) for pair in self.cell.by]]
         if self.widths:
             attrs["widths"] = list(self.widths)
+        if self.refused:
+            attrs["refused"] = self.refused
         return {**attrs, **attrs_of(self.group)}
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import random
 import warnings
 from collections.abc import Callable
 
 import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
+from optuna.samplers._lazy_random_state import LazyRandomState
 from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace, _SearchSpaceGroup
 from optuna.trial import TrialState
 
@@ -20,6 +22,7 @@ from nas.study.searching.evolution import RegularizedEvolution
 from nas.study.searching.gaussian import BoundedGaussianProcess
 from nas.study.searching.grid import Grid
 from nas.study.searching.pruning import MedianPruner
+from nas.values.seeds import derive
 
 
 class _Groups(_GroupDecomposedSearchSpace):
@@ -70,13 +73,42 @@ _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
 }
 _SHARED = ("qmc",)
+MOST_REFUSED = 3
 
 
 def make_sampler(options: SearchOptions, seed: int, *, shared_seed: int = 0) -> BaseSampler:
-    """Build the sampler. `seed` differs from worker to worker; `shared_seed` is the study's, for a sequence they share."""
+    """Build the sampler. `shared_seed` is the study's, for a sequence that all workers share."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return _SAMPLERS[options.sampler]((shared_seed if options.sampler in _SHARED else seed) % 2**32)
+
+
+def reseed(sampler: BaseSampler, seed: int) -> BaseSampler:
+    """Start a sampler's random numbers anew, and those of the samplers that it has within; return it.
+
+    What it proposes next then follows from the seed and the trials it sees, whatever it proposed before. A Sobol sequence, which
+    counts its points in the ledger, stays the same.
+    """
+    for name, value in vars(sampler).items():
+        own = derive(seed, name) % 2**32
+        if isinstance(value, LazyRandomState):
+            value.rng.seed(own)
+        elif isinstance(value, random.Random):
+            value.seed(own)
+        elif isinstance(value, BaseSampler):
+            reseed(value, own)
+    return sampler
+
+
+def for_slot(sampler: BaseSampler, seed: int, *, refused: int) -> BaseSampler:
+    """Return what proposes for a slot of which `refused` samples broke a constraint or failed at the gate: the sampler, from its own seed.
+
+    No sampler but the grid sees what was refused, and one that is sure of where the best lies proposes that again and again, a Gaussian
+    process as well as TPE: after some refusals the slot is drawn at random.
+    """
+    if refused >= MOST_REFUSED and not isinstance(sampler, Grid):
+        return optuna.samplers.RandomSampler(seed=derive(seed, refused) % 2**32)
+    return reseed(sampler, derive(seed, refused))
 
 
 def make_pruner(space: Space) -> BasePruner:

@@ -63,8 +63,9 @@ def bare_job(desk: Desk, configuration: Configuration, cost: Cost, seed: int) ->
 def _close_invalid(desk: Desk, trial: Trial) -> None:
     constraints = [str(c) for c in desk.space.constraints]
     invalid = desk.ledger.study.user_attrs.get("num_invalid", 0)
-    if invalid >= MAX_INVALID:
-        raise StudyError(f"{invalid} sampled architectures break the constraints {constraints}; loosen them")
+    # A long search may see many that break them; one slot may not.
+    if (trial.user_attrs.get("refused", 0) if desk.ledger.phase == "search" else invalid) >= MAX_INVALID:
+        raise StudyError(f"{MAX_INVALID} sampled architectures break the constraints {constraints}; loosen them")
     desk.ledger.study.set_user_attr("num_invalid", invalid + 1)
     if desk.ledger.phase == "search":
         desk.ledger.requeue(trial)

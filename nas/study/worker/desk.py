@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from nas.space.sections import Gate
 from nas.study.jobs.materials import study_key
 from nas.study.jobs.seeds import seeds_of
 from nas.study.ledger.ledger import Ledger
-from nas.study.searching.samplers import make_pruner, make_sampler
+from nas.study.searching.samplers import for_slot, make_pruner, make_sampler
 from nas.study.searching.tuning import sampler_seed
 from nas.values.records import SEARCHING
 from nas.values.seeds import derive
@@ -94,7 +92,11 @@ def open_desk(storage: optuna.storages.BaseStorage, name: str, registry: Registr
         return Desk(Ledger(storage, name, pruner=make_pruner(space)), space, tuple(plugins), None)
     if bare.phase != "search":
         return Desk(bare, space, tuple(plugins), None, epochs=about.get("design", {}).get("epochs"))
-    seed = derive(space.seed, "sampler", os.getpid(), time.time())
-    sampler = make_sampler(space.search, seed, shared_seed=derive(space.seed, "sampler"))
+    seed = derive(space.seed, "sampler")
+    sampler = make_sampler(space.search, seed, shared_seed=seed)
     ledger = Ledger(storage, name, sampler=sampler, pruner=make_pruner(space))
+    # By the slot, not by who takes it: one worker alone comes to the same search each time, and no two draw the same numbers.
+    ledger.sampler_of = lambda waiting: for_slot(
+        sampler, derive(seed, waiting.user_attrs["slot"]), refused=waiting.user_attrs.get("refused", 0)
+    )
     return Desk(ledger, space, tuple(plugins), deadline)
