@@ -125,7 +125,10 @@ def told_winner(winner: Winner) -> str:
 
 def sampler_seed(space: Space, waiting: optuna.trial.FrozenTrial, ledger: Ledger) -> int:
     """Return the seed of the sampler for one trial of a tuning search: by its slot, and how often the slot broke a constraint."""
-    slot = waiting.user_attrs["slot"]
+    return derive(space.seed, "tune", waiting.user_attrs["slot"], num_refused(waiting, ledger))
+
+
+def num_refused(waiting: optuna.trial.FrozenTrial, ledger: Ledger) -> int:
+    """Return how often the slot of one trial of a tuning search broke a constraint before."""
     trials = ledger.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.FAIL,))
-    invalid = sum(t.user_attrs.get("slot") == slot and t.user_attrs.get("end") == "invalid" for t in trials)
-    return derive(space.seed, "tune", slot, invalid)
+    return sum(t.user_attrs.get("slot") == waiting.user_attrs["slot"] and t.user_attrs.get("end") == "invalid" for t in trials)

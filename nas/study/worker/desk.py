@@ -16,7 +16,7 @@ from nas.study.jobs.materials import study_key
 from nas.study.jobs.seeds import seeds_of
 from nas.study.ledger.ledger import Ledger
 from nas.study.searching.samplers import for_slot, make_pruner, make_sampler
-from nas.study.searching.tuning import sampler_seed
+from nas.study.searching.tuning import num_refused, sampler_seed
 from nas.values.records import SEARCHING
 from nas.values.seeds import derive
 
@@ -86,7 +86,11 @@ def open_desk(storage: optuna.storages.BaseStorage, name: str, registry: Registr
     if bare.phase == "tune":
         tuning = Ledger(storage, name, pruner=make_pruner(space))
         shared = derive(space.seed, "sampler")
-        tuning.sampler_of = lambda waiting: make_sampler(space.search, sampler_seed(space, waiting, tuning), shared_seed=shared)
+        tuning.sampler_of = lambda waiting: for_slot(
+            make_sampler(space.search, shared, shared_seed=shared),
+            sampler_seed(space, waiting, tuning),
+            refused=num_refused(waiting, tuning),
+        )
         return Desk(tuning, space, tuple(plugins), None)
     if bare.phase == "baseline":
         return Desk(Ledger(storage, name, pruner=make_pruner(space)), space, tuple(plugins), None)
