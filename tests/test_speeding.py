@@ -68,17 +68,32 @@ def test_more_networks_than_torch_compiles_a_function_for_are_compiled_all_the_s
     assert counters["stats"]["unique_graphs"] == 10
 
 
-def test_channels_last_is_for_accelerators_alone() -> None:
-    recipe = Recipe(memory_format="channels_last")
-    pictures, tokens = torch.empty(2, 3, 8, 8, device="meta"), torch.empty(2, 5, 8, device="meta")
-    network = nn.Conv2d(3, 8, 3, device="meta")
-    laid_out = lay_out(network, recipe, torch.device("meta"))
-    assert network.weight.is_contiguous(memory_format=torch.channels_last)
+class Strided(nn.Module):
+    """A strided convolution as a function, which no list of modules shows."""
+
+    def __init__(self, kernel: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(8, 3, kernel, kernel))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv2d(x, self.weight, stride=2)
+
+
+@pytest.mark.parametrize("network", [nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3, 2), nn.Conv2d(3, 8, 1), Strided(3)])
+def test_networks_and_pictures_have_their_channels_last_where_it_is_asked_for(network: nn.Module) -> None:
+    pictures, tokens = torch.zeros(2, 3, 8, 8), torch.zeros(2, 5, 8)
+    laid_out = lay_out(network, Recipe(memory_format="channels_last"), lambda: pictures)
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in network.parameters() if p.dim() == 4)
     assert laid_out(pictures).is_contiguous(memory_format=torch.channels_last)
     assert laid_out(tokens) is tokens
-    on_cpu = nn.Conv2d(3, 8, 3)
-    assert lay_out(on_cpu, recipe, torch.device("cpu"))(pictures) is pictures
-    assert on_cpu.weight.is_contiguous()
+    assert network.training
+
+
+@pytest.mark.parametrize("network", [nn.Conv2d(3, 8, 1, 2), nn.Conv2d(3, 8, 1, (1, 2)), Strided(1)])
+def test_a_network_with_a_strided_pointwise_convolution_stays_as_it_is_on_a_cpu(network: nn.Module) -> None:
+    pictures = torch.zeros(2, 3, 8, 8)
+    laid_out = lay_out(network, Recipe(memory_format="channels_last"), lambda: pictures)
+    assert laid_out(pictures) is pictures
 
 
 def test_what_came_later_changes_the_key_of_no_study_that_does_without_it(registry: Registry) -> None:
