@@ -3,7 +3,8 @@
 Both train ResNets of 8 and 20 layers for an epoch, one after another in one process of one thread: on digits (8x8), and on
 pictures of CIFAR's shape, 3x32x32 with 10 classes, of which there are 10,000 (drawn at random). The worker is the framework's own, with its
 ledger, every plugin, and the settings of the memory that it is started with. The bare process has a module of Lightning and the
-tensors, nothing else. The peak is the kernel's, VmHWM of the process.
+tensors, nothing else; it evaluates as many inputs at once as the worker does. The peak is the kernel's, VmHWM of the process. In it are
+pages that processes share, such as the code of libraries: what is the process's own at its end stands beside it.
 
 Run:  python benchmarks/memory.py --out benchmarks/results/memory.json
 """
@@ -45,8 +46,14 @@ def peak_mb() -> float:
     return int(line.split()[1]) * 1024 / 1e6
 
 
+def private_mb() -> float:
+    """Return the memory that is this process's alone now, in MB (10^6 bytes): what one more such process would take."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024 / 1e6
+
+
 def worker_mb(data: str, folder: Path) -> dict[str, float]:
-    """Let a worker train the list; return its peak."""
+    """Let a worker train the list; return its peak and what is its own."""
     from nas.registry import discover
     from nas.space import load_space
     from nas.study.crew.early import KEEP_MEMORY
@@ -81,7 +88,7 @@ def work(url: str, name: str) -> None:
 
     torch.set_num_threads(1)
     work_through(url, [name], emit=lambda _event: None)
-    print(json.dumps({"mb": peak_mb()}))
+    print(json.dumps({"mb": peak_mb(), "private_mb": private_mb()}))
 
 
 def examples(kind: str, path: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -142,16 +149,15 @@ def bare(kind: str, path: str) -> None:
 
     x, y = examples(kind, path)
     cut, end = len(y) * 6 // 10, len(y) * 8 // 10
-    loaders = [
-        DataLoader(TensorDataset(x[a:b], y[a:b]), batch_size=size, shuffle=a == 0) for a, b, size in ((0, cut, BATCH), (cut, end, 1024))
-    ]
+    parts = ((0, cut, BATCH), (cut, end, 1024 if kind == "digits" else BATCH))
+    loaders = [DataLoader(TensorDataset(x[a:b], y[a:b]), batch_size=size, shuffle=a == 0) for a, b, size in parts]
     for depth in DEPTHS:
         trainer = pl.Trainer(
             max_epochs=EPOCHS, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False,
         )  # fmt: skip
         trainer.fit(Module(depth, x.shape[1]), *loaders)
-    print(json.dumps({"mb": peak_mb(), "imported_mb": imported}))
+    print(json.dumps({"mb": peak_mb(), "private_mb": private_mb(), "imported_mb": imported}))
 
 
 def pictures(file: Path) -> None:
@@ -173,8 +179,11 @@ def measured() -> dict[str, Mapping[str, Any]]:
             folder.mkdir()
             worker = worker_mb(data.replace("PATH", str(file)), folder)
             plain = _asked("--bare", "digits" if data == "digits" else "pictures", str(file))
-            rows[title] = {"worker_mb": worker["mb"], "bare_mb": plain["mb"], "imports_mb": plain["imported_mb"],
-                           "ratio": worker["mb"] / plain["mb"]}  # fmt: skip
+            rows[title] = {
+                "worker_mb": worker["mb"], "bare_mb": plain["mb"], "imports_mb": plain["imported_mb"],
+                "ratio": worker["mb"] / plain["mb"],
+                "worker_private_mb": worker["private_mb"], "bare_private_mb": plain["private_mb"],
+            }  # fmt: skip
     return rows
 
 
@@ -190,9 +199,10 @@ def main() -> None:
         bare(*arguments.bare)
     else:
         rows = measured()
-        print(f"{'peak, MB':28}{'worker':>10}{'bare':>10}{'ratio':>8}{'torch + Lightning imported':>30}")
+        print(f"{'peak, MB':28}{'worker':>10}{'bare':>10}{'ratio':>8}{'torch + Lightning imported':>30}{'its own at its end':>22}")
         for title, row in rows.items():
-            print(f"{title:28}{row['worker_mb']:10.0f}{row['bare_mb']:10.0f}{row['ratio']:8.2f}{row['imports_mb']:30.0f}")
+            own = f"{row['worker_private_mb']:.0f}, {row['bare_private_mb']:.0f}"
+            print(f"{title:28}{row['worker_mb']:10.0f}{row['bare_mb']:10.0f}{row['ratio']:8.2f}{row['imports_mb']:30.0f}{own:>22}")
         write(arguments.out, {"peaks": rows})
 
 
