@@ -189,12 +189,6 @@ def test_auto_groups_small_networks_and_leaves_large_ones_alone(opened: Opened) 
     assert {len(slot.group) for slot in opened(small.replace("[4, 8]", "[64, 64]")).measure_slots()} == {0}
 
 
-def test_auto_leaves_networks_alone_whose_channels_do_not_lie_well_beside_others(opened: Opened) -> None:
-    uneven = opened(TEXT.replace("vectorise: 3", "vectorise: auto").replace("[4, 8]", "[12, 24]"))
-    assert {len(slot.group) for slot in uneven.measure_slots()} == {0}
-    assert "more than 0.5M, its channels being no multiples of 16, it is as fast alone" in uneven.told_groups()[1]
-
-
 def test_replicates_that_decided_on_other_networks_are_in_other_groups(opened: Opened) -> None:
     study = opened(TEXT.replace("    shortcut:", "    block: {choices: [basic, preact_basic]}\n    shortcut:"))
     drawn = {t.slot: dict(t.sample.decisions)["architecture.staged.block"] for t in study.owed_trainings()}

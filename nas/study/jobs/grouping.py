@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import torch
 
-from nas.building import build, build_recipe, build_without_weights, cost_of
+from nas.building import build, build_recipe, cost_of
 from nas.measuring.design import PlannedTraining
 from nas.plugin import Pictures
 from nas.space import Space
@@ -31,15 +31,12 @@ from nas.values.architecture import Configuration, PluginNode, key_of
 from nas.values.domains import written
 from nas.values.records import GroupMember
 
-AUTO_LIMIT, AUTO_MACS, AUTO_MACS_UNEVEN = 8, 8_000_000, 500_000
+AUTO_LIMIT, AUTO_MACS = 8, 8_000_000
 """With `vectorise: auto`: the size of a group, and the multiply-accumulates of a layer for one batch up to which groups pay on a CPU.
 
-Measured (benchmarks/together.py): a group of eight was 1.4 and 1.8 times as fast at 4 and 1 million, 1.07 times at 16, slower at 48.
-Libraries are slow at groups of channels that fill no register: a step of five networks of widths 8-16-32 in batches of 128 took 0.75
-of the time of five steps alone, one of 6-12-24, 12-24-48 and 10-20-40 took 1.31, 1.28 and 1.44; at 0.4 million, 6-12-24 took 0.75.
+Measured in groups of five: residual networks of 1 to 5 million took 0.58 to 0.66 of the time alone, whatever their widths, depthwise ones
+0.50 to 0.62, of 7 to 10 million 0.70 to 0.84, of 47 million 1.03. Transformers of 1 to 6 million took 1.1 to 1.2.
 """
-EVEN = (1, 2, 4, 8)
-"""Channels of a convolution that lie well beside those of other networks; beyond, multiples of 16 do."""
 AUTO_BYTES = 2_000_000_000
 """What a stack of a trial's seeds may take of memory with `vectorise: auto`, as it is counted: the same number wherever it is trained."""
 TRIED_ON = 8
@@ -136,18 +133,8 @@ class Grouping:
             return ""
         cost = cost_of(configuration.architecture, self.space.registry, context_of(self.space, configuration))
         macs = cost.macs * build_recipe(configuration.train, self.space.registry).batch_size // max(1, cost.num_layers)
-        most, why = (AUTO_MACS, "") if self._is_even(configuration) else (AUTO_MACS_UNEVEN, ", its channels being no multiples of 16,")
-        told = f"a layer of it has {macs / 1e6:.3g}M MACs a batch, and with more than {most / 1e6:g}M{why} it is as fast alone"
-        return told if macs > most else ""
-
-    def _is_even(self, configuration: Configuration) -> bool:
-        """Say whether the channels of every convolution, but for those that take the input, lie well beside other networks'."""
-        context = context_of(self.space, configuration)
-        network = build_without_weights(configuration.architecture, self.space.registry, context)
-        inner = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d) and m.in_channels != context.input_shape[0]]
-        # A convolution of each channel alone is one of many groups already.
-        widths = [count // m.groups for m in inner for count in (m.in_channels, m.out_channels)]
-        return all(m.groups < m.in_channels for m in inner) and all(width in EVEN or width % 16 == 0 for width in widths)
+        told = f"a layer of it has {macs / 1e6:.3g}M MACs a batch, and with more than {AUTO_MACS / 1e6:g}M it is as fast alone"
+        return told if macs > AUTO_MACS else ""
 
     def _recipe(self, configuration: Configuration) -> str:
         recipe = build_recipe(configuration.train, self.space.registry)
