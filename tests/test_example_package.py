@@ -50,4 +50,4 @@ def test_a_search_uses_the_installed_plugins(environment: dict[str, str], tmp_pa
 
 
 def test_the_examples_own_tests_pass(environment: dict[str, str], tmp_path: Path) -> None:
-    run(environment, tmp_path, "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE / "tests"))
+    assert " passed" in run(environment, tmp_path, "pytest", "-p", "no:cacheprovider", str(EXAMPLE / "tests"))
