@@ -20,7 +20,7 @@ from nas.training.augmenting import Augmenter
 from nas.training.checkpoint import Checkpoint, random_state, set_random_state, stopwatch
 from nas.training.course import Course, Figures, Goal
 from nas.training.data import Batch, Batches, Part, Split
-from nas.training.loading import loader
+from nas.training.loading import Stretches, loader
 from nas.training.speeding import compiled, lay_out
 from nas.values.outcome import Cost, Outcome
 from nas.values.seeds import derive
@@ -79,10 +79,10 @@ class _Module(pl.LightningModule):
         converted: Tensor = self.trainer.precision_plugin.convert_input(inputs)
         return converted
 
-    def train_dataloader(self) -> Iterable[Batch]:
+    def train_dataloader(self) -> Stretches[Batch]:
         batches = self._batches()
         batches.skip(self.epoch)
-        return loader(self.parts["train"], batches)
+        return Stretches(loader(self.parts["train"], batches), self.trainer.strategy)
 
     def _batches(self) -> Batches:
         # Every process of a distributed run has the same order; each takes its own share of the batch.
@@ -106,14 +106,18 @@ class _Module(pl.LightningModule):
         if (scaler := self._scaler()) is not None:
             scaler.load_state_dict(self.resumed["scaler"])
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(self, batch: Iterable[Batch], device: torch.device, dataloader_idx: int) -> Iterable[Batch]:
         return batch  # the part knows where its inputs lie
 
     def on_train_epoch_start(self) -> None:
-        self.totals = torch.zeros(2, device=self.device)
+        self.total, self.count = torch.zeros((), device=self.device), 0
         self.tallies: Tensor | None = None
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
+    def training_step(self, batch: Iterable[Batch], batch_idx: int) -> None:
+        for one in batch:
+            self._take_step(one)
+
+    def _take_step(self, batch: Batch) -> None:
         inputs, targets = self.trainer.precision_plugin.convert_input(self.augmented(*self.parts["train"].take(batch)))
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)  # one optimizer was configured
@@ -132,7 +136,8 @@ class _Module(pl.LightningModule):
         with torch.no_grad():
             tally = self.goal.task.tally(outputs, targets)
             self.tallies = tally if self.tallies is None else self.tallies + tally
-            self.totals += torch.stack((loss.detach() * len(targets), self.totals.new_tensor(len(targets))))
+            self.total += loss.detach() * len(targets)
+            self.count += len(targets)
 
     def _clip(self, optimizer: torch.optim.Optimizer, norm: float) -> None:
         if not isinstance(self.trainer.precision_plugin, MixedPrecision):
@@ -147,9 +152,8 @@ class _Module(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self.epoch += 1
-        loss, count = self.totals.tolist()
         assert self.tallies is not None  # an epoch has at least one step
-        if self.course.diverged(loss / count, self.tallies):
+        if self.course.diverged(self.total.item() / self.count, self.tallies):
             self.trainer.should_stop = True
             return
         val = self.evaluate_part("val")

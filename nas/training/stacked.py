@@ -18,6 +18,7 @@ from nas.training.checkpoint import Checkpoint, random_state, set_random_state, 
 from nas.training.course import Course, Figures, Goal
 from nas.training.data import Batches, Part, Split
 from nas.training.fit import evaluation_batch, quiet, trainer_for
+from nas.training.loading import Stretches
 from nas.training.stacking import Stack
 from nas.values.outcome import Cost, Outcome
 from nas.values.seeds import derive
@@ -88,11 +89,11 @@ class _Module(pl.LightningModule):
         self.num_steps = self.recipe.epochs * len(self._batches())
         self.augmented = [Augmenter([make() for make in m.recipe.augment], seed=m.seed) for m in self.members]
 
-    def train_dataloader(self) -> Iterable[tuple[Tensor, ...]]:
+    def train_dataloader(self) -> Stretches[tuple[Tensor, ...]]:
         batches = self._batches()
         for order in batches.orders:
             order.skip(self.epoch)
-        return batches
+        return Stretches(batches, self.trainer.strategy)
 
     def _batches(self) -> _Together:
         return _Together([Batches(len(m.split.train), m.recipe.batch_size, seed=m.seed) for m in self.members])
@@ -124,7 +125,11 @@ class _Module(pl.LightningModule):
         self.totals, self.count = torch.zeros(len(self.members), device=self.device), 0
         self.tallies: Tensor | None = None
 
-    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+    def training_step(self, batch: Iterable[tuple[Tensor, ...]], batch_idx: int) -> None:
+        for one in batch:
+            self._take_step(one)
+
+    def _take_step(self, batch: tuple[Tensor, ...]) -> None:
         parts, task = self.parts["train"], self.goal.task
         taken = [change(*part.take(index)) for change, part, index in zip(self.augmented, parts, batch, strict=True)]
         taken = self.trainer.precision_plugin.convert_input(taken)
