@@ -2,18 +2,22 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from nas.errors import StudyError
+from nas.errors import StudyError, UserError
 from nas.sampling import first_choice, sample
 from nas.space import Space
+from nas.study.driving import drive
+from nas.study.ledger.alive import is_running, start_of
 from nas.study.ledger.healing import heal
 from nas.study.ledger.known import studies_in
 from nas.study.ledger.ledger import Ledger
@@ -88,6 +92,39 @@ def test_a_living_workers_trial_is_left_alone(ledger: Ledger) -> None:
     assert trial.user_attrs["worker"][1] == os.getpid()
     assert heal(ledger) == 0
     assert ledger.ensure(slots(1)) == 0
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is there until it is killed, and is not waited for."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nothing here says that a process is a zombie, or when it started")
+def test_a_killed_process_that_nobody_waited_for_is_gone(sleeper: subprocess.Popen[bytes]) -> None:
+    assert is_running(sleeper.pid)
+    sleeper.kill()
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+    assert not is_running(sleeper.pid)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="nothing here says when a process started")
+def test_a_study_waits_for_the_process_that_runs_it_and_not_for_a_later_one_of_its_number(
+    sleeper: subprocess.Popen[bytes], tmp_path: Path, small: Space
+) -> None:
+    study = Study.open(small, f"sqlite:///{tmp_path / 'optuna.db'}")
+    study.search.note(driver=[socket.gethostname(), sleeper.pid, start_of(sleeper.pid)])
+    with pytest.raises(UserError, match=f"is being run by process {sleeper.pid}; wait for it or end it first"):
+        next(drive(study))
+    study.search.note(driver=[socket.gethostname(), sleeper.pid, "1"])
+    run = drive(study)
+    next(run)
+    assert study.search.about["driver"][1] == os.getpid()
+    run.close()
+    assert study.search.about["driver"] is None
 
 
 def test_an_outcome_that_was_recorded_but_not_told_is_told(ledger: Ledger, small: Space) -> None:

@@ -15,7 +15,6 @@ from nas.cli.options import (
     keep_option,
     mode_option,
     plugins_option,
-    print_json,
     reference_option,
     set_option,
     storage_option,
@@ -23,7 +22,7 @@ from nas.cli.options import (
     workers_options,
 )
 from nas.cli.progress import Detail, progress
-from nas.cli.search import show_result, summary
+from nas.cli.search import show_result
 from nas.errors import UserError
 
 if TYPE_CHECKING:
@@ -82,7 +81,4 @@ def command(
             target, settings=settings, references=references, only=only, mode=mode, replicates=replicates, smallest_effect=smallest_effect,
             store=store, storage=storage, plugins=plugins, workers=workers, engine=engine, keep=keep, watch=watch,
         )  # fmt: skip
-    if as_json:
-        print_json(summary(result))
-    else:
-        show_result(result, console)
+    show_result(result, console, as_json=as_json)

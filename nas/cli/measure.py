@@ -16,14 +16,13 @@ from nas.cli.options import (
     keep_option,
     mode_option,
     plugins_option,
-    print_json,
     set_option,
     storage_option,
     store_option,
     workers_options,
 )
 from nas.cli.progress import Detail, progress
-from nas.cli.search import show_result, summary
+from nas.cli.search import show_result
 
 if TYPE_CHECKING:
     from nas.space import Space
@@ -94,7 +93,4 @@ def command(
             given, of=of, architecture=architecture, asked=asked, store=store, storage=storage, plugins=plugins, mode=mode,
             workers=workers, engine=engine, new=new, keep=keep, watch=watch,
         )  # fmt: skip
-    if as_json:
-        print_json(summary(result))
-    else:
-        show_result(result, console)
+    show_result(result, console, as_json=as_json)

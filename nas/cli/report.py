@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from nas.cli.options import json_option, plugins_option, print_json, storage_option, store_option
-from nas.cli.search import show_result, summary
+from nas.cli.options import json_option, plugins_option, storage_option, store_option
+from nas.cli.search import show_result
 from nas.cli.train import show_training
 from nas.paths import default_store
 
@@ -32,10 +32,8 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
 
     folder = store or default_store()
     opened = Study.reopen(study, storage or default_storage(folder), plugins=plugins)
-    result = concluded(opened, store=folder)
+    result, console = concluded(opened, store=folder), Console(stderr=as_json)
     if isinstance(result, TrainResult):
-        show_training(result, Console(), as_json=as_json)
-    elif as_json:
-        print_json(summary(result))
+        show_training(result, console, as_json=as_json)
     else:
-        show_result(result, Console())
+        show_result(result, console, as_json=as_json)

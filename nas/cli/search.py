@@ -26,6 +26,7 @@ from nas.cli.progress import Detail, progress
 
 if TYPE_CHECKING:
     from nas.report.words import Unit
+    from nas.tracking.tracker import SyncReport
     from nas.values.effects import Effects
     from nas.values.records import StudyRecord
 
@@ -70,10 +71,7 @@ def command(
             loaded, store=store, storage=storage, plugins=plugins, mode=mode, workers=workers, engine=engine, new=new, keep=keep,
             baseline=baseline, watch=watch,
         )  # fmt: skip
-    if as_json:
-        print_json(summary(result))
-        return
-    show_result(result, console)
+    show_result(result, console, as_json=as_json)
 
 
 def summary(result: object) -> dict[str, object]:
@@ -125,6 +123,12 @@ def baseline_summary(record: StudyRecord) -> dict[str, object]:
     }
 
 
+def tell_waiting(sync: SyncReport, console: Console) -> None:
+    """Print what MLflow has not got yet, and why."""
+    if sync.error:
+        console.print(sync.error, soft_wrap=True, markup=False, highlight=False)
+
+
 def show_contrasts(effects: Effects, unit: Unit, console: Console) -> None:
     """Print the contrasts with references of equal cost, where there are any."""
     from nas.report.contrasts import text_table
@@ -140,8 +144,8 @@ def show_contrasts(effects: Effects, unit: Unit, console: Console) -> None:
             console.print(f"- {line}", style="dim", markup=False, highlight=False)
 
 
-def show_result(result: object, console: Console) -> None:
-    """Print the tables, the verdict and where to look next."""
+def show_result(result: object, console: Console, *, as_json: bool = False) -> None:
+    """Print the tables, the verdict and where to look next; or one JSON document, and on `console` what MLflow has not got yet."""
     from nas.concluding import StudyResult
     from nas.report import against_random
     from nas.report.ablation import remarks, text_table
@@ -150,6 +154,10 @@ def show_result(result: object, console: Console) -> None:
     from nas.report.words import Unit, plural
 
     assert isinstance(result, StudyResult)
+    if as_json:
+        tell_waiting(result.sync, console)
+        print_json(summary(result))
+        return
     console.print()
     if result.record.best(1):
         console.print(best_table(result.record))
@@ -175,8 +183,7 @@ def show_result(result: object, console: Console) -> None:
             "Add a `measure:` section (factor, reference, smallest_effect) and run again to measure it."
         )
     console.print()
-    if result.sync.error:
-        console.print(f"MLflow: {result.sync.error} ({result.sync.pending} runs pending; `nas sync` writes them).")
+    tell_waiting(result.sync, console)
     console.print(f"Report   {result.report}", soft_wrap=True)
     if result.networks:
         files = plural(len(result.networks), "network")

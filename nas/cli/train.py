@@ -20,6 +20,7 @@ from nas.cli.options import (
     workers_options,
 )
 from nas.cli.progress import Detail, progress
+from nas.cli.search import tell_waiting
 
 if TYPE_CHECKING:
     from nas.concluding import TrainResult
@@ -85,14 +86,14 @@ def show_training(result: TrainResult, console: Console, *, as_json: bool) -> No
     from nas.report.retest import lines
 
     if as_json:
+        tell_waiting(result.sync, console)
         print_json(training_summary(result))
         return
     console.print()
     for line in lines(result.retest):
         console.print(line, markup=False, highlight=False)
     console.print()
-    if result.sync.error:
-        console.print(f"MLflow: {result.sync.error} ({result.sync.pending} runs pending; `nas sync` writes them).")
+    tell_waiting(result.sync, console)
     if result.networks:
         console.print("Networks (nas.load_network(FILE) reads one):")
     for seed, file in result.networks:

@@ -16,9 +16,9 @@ from nas.errors import UserError
 from nas.study.crew.crew import Crew, Engine, Task, ThisMachine
 from nas.study.crew.room import workers_per_gpu
 from nas.study.environment import environment
+from nas.study.ledger.alive import is_running, start_of
 from nas.study.ledger.healing import heal
 from nas.study.ledger.ledger import Ledger
-from nas.study.ledger.trials import is_running
 from nas.study.run import Run
 from nas.study.searching.tuning import told_winner
 from nas.study.study import Study
@@ -71,10 +71,10 @@ def _stages(study: Study, ledgers: Sequence[Ledger]) -> list[Sequence[Ledger]]:
 
 
 def _take_charge(study: Study) -> None:
-    driver = study.search.about.get("driver")
-    if driver and driver[0] == socket.gethostname() and driver[1] != os.getpid() and is_running(driver[1]):
-        raise UserError(f"the study {study.title} is being run by process {driver[1]}; wait for it or end it first")
-    study.search.study.set_user_attr("driver", [socket.gethostname(), os.getpid()])
+    host, pid, started = [*(study.search.about.get("driver") or ("", 0)), ""][:3]
+    if host == socket.gethostname() and pid != os.getpid() and is_running(pid, started):
+        raise UserError(f"the study {study.title} is being run by process {pid}; wait for it or end it first")
+    study.search.study.set_user_attr("driver", [socket.gethostname(), os.getpid(), start_of(os.getpid())])
     study.search.study.set_user_attr("environment", environment())
     study.search.study.set_user_attr("last_run", datetime.now(UTC).isoformat())
 

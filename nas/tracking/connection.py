@@ -126,6 +126,14 @@ def in_words(error: BaseException, uri: str) -> str:
     return without_secrets(f"MLflow at {uri} {words}")
 
 
+def with_way_on(error: str, title: str, pending: int = 0) -> str:
+    """Return an error of `in_words` with how many results of a study wait for MLflow, and what writes them; '' where there is none."""
+    if not error:
+        return ""
+    waiting = {0: "nothing is lost", 1: "1 result waits, nothing is lost"}.get(pending, f"{pending} results wait, nothing is lost")
+    return f"{error}; {waiting}: later `nas sync {title}` writes what it can"
+
+
 def _first_line(error: BaseException) -> str:
     text = str(error).strip().partition("\n")[0]
     return text or type(error).__name__

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nas.errors import UserError
-from nas.tracking.connection import connect, in_words
+from nas.tracking.connection import connect, in_words, with_way_on
 from nas.tracking.runs import Identity, StudyRuns
 from nas.values.records import StudyRecord
 
@@ -42,7 +42,7 @@ def keep_networks(uri: str, record: StudyRecord, files: Mapping[Identity, Path],
                     client.log_artifact(run, str(Path(folder) / ARTIFACT))
                 client.set_tag(run, _KEPT, version)
     except Exception as failure:  # each kind of server, database and artifact store raises its own
-        return in_words(failure, uri)
+        return with_way_on(in_words(failure, uri), record.title)
     return ""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.tracking.connection import connect, in_words, is_refusal
+from nas.tracking.connection import connect, in_words, is_refusal, with_way_on
 from nas.tracking.documents import Documents
 from nas.tracking.effects import effect_points
 from nas.tracking.entries import WRITTEN_STATES, Entry, Point, milliseconds, study_end_ms, study_entry, training_entry
@@ -107,10 +107,7 @@ class Tracker:
         return due
 
     def _in_full(self, pending: int) -> str:
-        if not self._error or not pending:
-            return self._error
-        results = "1 result waits" if pending == 1 else f"{pending} results wait"
-        return f"{self._error}; {results}, nothing is lost, and a later sync writes what it can"
+        return with_way_on(self._error, self._title, pending)
 
     def _attempt(self, record: StudyRecord, due: Sequence[TrainingRecord], finished: bool) -> None:
         try:

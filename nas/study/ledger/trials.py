@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Mapping
 from datetime import UTC
@@ -11,6 +10,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.space import Decision
+from nas.study.ledger.alive import is_running
 from nas.study.ledger.slots import group_of
 from nas.values.architecture import Configuration
 from nas.values.domains import Choices, IntRange, Scalar
@@ -85,16 +85,3 @@ def is_orphaned(frozen: FrozenTrial) -> bool:
 def is_of(frozen: FrozenTrial, worker: tuple[str, int]) -> bool:
     """Say whether a trial was claimed by `worker`: a machine's name and a process there."""
     return tuple(frozen.user_attrs.get("worker", ())) == worker
-
-
-def is_running(pid: int) -> bool:
-    """Say whether a process of this machine is there."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
