@@ -13,7 +13,7 @@ from in_process import nas_here
 from mlflow.tracking import MlflowClient
 from scipy.stats import wilcoxon
 
-from nas.cli.progress import details
+from nas.cli.lines import details
 from nas.errors import SpaceError
 from nas.keeping import read_network
 from nas.measuring.retraining import Retraining, retest_of

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from nas.cli.lines import Watcher, tell_lines
 from nas.cli.options import (
     detail_options,
     json_option,
@@ -20,7 +21,7 @@ from nas.cli.options import (
     store_option,
     workers_options,
 )
-from nas.cli.progress import Detail, Watcher, is_live, progress, tell_lines
+from nas.cli.progress import Detail, is_live, progress
 from nas.paths import default_store
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nas.cli.progress import ENDED, Watcher, announce, details, left, result, tell_lines
+from nas.cli.lines import ENDED, Watcher, announce, details, left, result, tell_lines
 from nas.cli.tally import Count, SoFar, Tally
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from nas.errors import Where, nearest
 from nas.plugin import Bounds
@@ -12,15 +12,13 @@ from nas.registry.signature import ListType, OneOf, ScalarType
 from nas.space.activity import always, everything, possible, uses_of
 from nas.space.parser import Parser
 from nas.space.sections import MAX_TOGETHER, MeasureOptions, Vectorise
+from nas.space.space import Space
 from nas.space.task_section import figures_of, read_metric
 from nas.space.tune_section import read_tune
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe
 from nas.values.domains import Choices, Scalar, written
 from nas.values.effects import LOOKS, MATCHED
 from nas.values.metrics import Direction
-
-if TYPE_CHECKING:
-    from nas.space.space import Space
 
 KEYS = (
     "factor", "reference", "levels", "by", "hold", "replicates", "smallest_effect", "metric", "direction", "looks", "match", "tune",

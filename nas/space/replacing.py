@@ -13,7 +13,8 @@ from nas.errors import SpaceError, UserError, Where
 from nas.registry.registry import Registry
 from nas.registry.signature import PluginType
 from nas.space.parser import Parser
-from nas.space.space import DEFAULT_DATA, Space, load_space, parse_space
+from nas.space.reading import DEFAULT_DATA, load_space, parse_space
+from nas.space.space import Space
 from nas.space.yaml_tree import Entry, MappingTree, ScalarTree, SequenceTree, Tree, describe, read_yaml
 
 FLAG = "--data"

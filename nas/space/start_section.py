@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from nas.errors import Where
 from nas.space.activity import possible, uses_of
 from nas.space.measure_section import text_of
 from nas.space.parser import Parser
+from nas.space.space import Space
 from nas.space.yaml_tree import Entry, MappingTree, SequenceTree, Tree, describe
 from nas.values.domains import Scalar, written
-
-if TYPE_CHECKING:
-    from nas.space.space import Space
 
 FORM = "[{architecture.staged.depth: 3, …}, …]"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from nas.errors import Where, nearest
 from nas.plugin import Bounds
@@ -11,10 +10,8 @@ from nas.registry.signature import ScalarType
 from nas.space.activity import everything, possible, uses_of
 from nas.space.parser import Parser
 from nas.space.sections import MeasureOptions, TuneOptions
+from nas.space.space import Space
 from nas.space.yaml_tree import MappingTree, ScalarTree, SequenceTree, Tree, describe
-
-if TYPE_CHECKING:
-    from nas.space.space import Space
 
 KEYS = ("trials", "decisions")
 
