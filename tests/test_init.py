@@ -36,6 +36,16 @@ def test_a_space_is_written_for_a_folder_and_can_be_checked_as_it_stands(nas_com
     assert "measured: identity against none" in " ".join(checked.stdout.replace("│", " ").split())
 
 
+def test_vectors_get_a_space_of_fully_connected_networks(nas_command: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "table.npz", inputs=np.random.default_rng(0).normal(size=(40, 6)), targets=np.arange(40) % 2)
+    done = nas_command("init", "table.npz")
+    assert done.returncode == 0, done.stderr
+    checked = nas_command("check", "table.yaml", "--samples", "2")
+    assert checked.returncode == 0, checked.stderr
+    assert "measured: identity against none" in checked.stdout
+    assert "4 to 12 layers" in (tmp_path / "table.yaml").read_text()
+
+
 @pytest.mark.parametrize("num_train", [2, 14, 64, 65, 180, 500, 1077, 2000, 20_000, 50_000, 1_300_000])
 def test_whatever_the_number_of_examples_a_training_has_steps_enough(num_train: int) -> None:
     budget = Budget.of(num_train)
@@ -59,11 +69,13 @@ def test_nothing_is_written_over(nas_command: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "message"), [("nowhere", "there is no nowhere"), ("empty", "holds no pictures"), ("a.txt", "is no data")]
+    ("source", "message"),
+    [("nowhere", "there is no nowhere"), ("empty", "holds no pictures"), ("a.txt", "is no data"), ("a.npy", "numpy.savez")],
 )
 def test_what_is_no_data_is_said_and_leaves_no_file(nas_command: Run, tmp_path: Path, source: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.txt").touch()
+    (tmp_path / "a.npy").touch()
     done = nas_command("init", source)
     assert done.returncode == 2
     assert message in done.stderr

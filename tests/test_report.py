@@ -405,6 +405,29 @@ def test_a_card_says_once_what_would_decide() -> None:
     assert text.count("would decide") == 1
 
 
+def test_the_table_says_why_a_row_is_undetermined() -> None:
+    effects = fake_effects(fake_record())
+    reason = "trainings failed, and 6 replicates against 0 do not show the sign on their own"
+    open_one = replace(effects.at_each[0], verdict="undetermined", reason=reason)
+    text = Page(render(fake_record(), effects=replace(effects, at_each=(open_one, *effects.at_each[1:])))).sections["table"]
+    assert f"identity, 8 layers: undetermined; {reason}." in text
+
+
+def test_failed_trainings_that_scored_above_guessing_are_told_with_the_size_of_the_test_part() -> None:
+    record = fake_record()
+    weak = [
+        replace(t, outcome=replace(t.outcome, metrics={"test_accuracy": 0.28}, failure="learned nothing: …"))
+        if t.outcome and t.state == "failed" else t
+        for t in record.measured
+    ]  # fmt: skip
+    told = effects_of(replace(record, measured=tuple(weak), data={**record.data, "num_test": 44}))
+    assert told is not None
+    assert any("2 of the failed trainings scored better" in note and "28.0%: on 44 test" in note for note in told.notes)
+    whole = effects_of(replace(record, data={**record.data, "num_test": 44}))
+    assert whole is not None
+    assert not any("scored better" in note for note in whole.notes)
+
+
 def test_a_measurement_under_way_is_called_so() -> None:
     record = fake_record()
     waiting = replace(record.measured[0], number=999, state="waiting", outcome=None)

@@ -22,8 +22,8 @@ LOOKED_AT = 200
 LEAST_STEPS, LEAST_EPOCHS = 300, 10
 BATCHES = ((64, 8), (500, 16), (2000, 32), (20000, 64), (math.inf, 128))
 """Up to how many examples to train on which batch size is written."""
-KNOWN = "a folder with one folder of pictures a class, or a .parquet, .npy or .npz file"
-_TEMPLATE = Path(__file__).resolve().parent / "templates" / "space.yaml"
+KNOWN = "a folder with one folder of pictures a class, or a .parquet or .npz file"
+_TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -55,19 +55,24 @@ class Budget:
 
 @dataclass(frozen=True)
 class Start:
-    """A space file to be written: where, what the space is called, how it names the data, what to say of that, the budget."""
+    """A space file to be written: where, what the space is called, how it names the data, what to say of that, the budget.
+
+    `vectors` says that the inputs are no pictures: the networks are fully connected then.
+    """
 
     file: Path
     name: str
     data: str
     remark: str
     budget: Budget = Budget()
+    vectors: bool = False
 
     @property
     def text(self) -> str:
         """The file's text."""
         of = self.budget
-        return _TEMPLATE.read_text(encoding="utf-8").format(
+        template = _TEMPLATES / ("space_of_vectors.yaml" if self.vectors else "space.yaml")
+        return template.read_text(encoding="utf-8").format(
             name=self.name, file=self.file, data=self.data, remark=self.remark, schema=SCHEMA,
             why=of.why, epochs=of.epochs, batch_size=of.batch_size, lr=of.lr,
         )  # fmt: skip
@@ -105,7 +110,10 @@ def data_at(source: str | None) -> tuple[str, str]:
     if not place.exists():
         raise UserError(f"there is no {source}; name {KNOWN}")
     written = json.dumps(str(source), ensure_ascii=False)
-    if place.is_file() and place.suffix in (".npy", ".npz"):
+    if place.is_file() and place.suffix in (".npy", ".csv", ".tsv"):
+        arrays = 'numpy.savez("data.npz", inputs=…, targets=…)'
+        raise UserError(f"{source} is not read by `nas init`; put inputs and targets into one file by {arrays} and name that")
+    if place.is_file() and place.suffix == ".npz":
         return f"{{numpy: {{inputs: {written}}}}}", "arrays are taken as they are"
     if place.is_file() and place.suffix != ".parquet":
         raise UserError(f"{source} is no data that is known by its name; name {KNOWN}")

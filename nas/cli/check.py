@@ -224,8 +224,8 @@ def _range(ends: tuple[int, int]) -> str:
 
 
 def _duration(minutes: float) -> str:
-    if minutes < 1:
-        return "less than a minute"
+    if minutes < 1.5:
+        return "less than a minute" if minutes < 1 else "about a minute"
     if minutes < 120:
         return f"about {minutes:.0f} minutes"
     return f"about {minutes / 60:.0f} hours" if minutes < 48 * 60 else f"about {minutes / 1440:.0f} days"

@@ -15,9 +15,10 @@ from nas.cli.options import plugins_option
 @click.option("--to", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="The space file; DATA's name by default.")
 @plugins_option
 def command(source: str | None, to: Path | None, plugins: tuple[str, ...]) -> None:
-    """Write a commented space file for DATA: a folder with one folder of pictures a class, a .parquet, .npy or .npz file.
+    """Write a commented space file for DATA: a folder with one folder of pictures a class, a .parquet or an .npz file.
 
-    The data is read once, so that what is wrong with it is said now. Without DATA the space is about scikit-learn's digits.
+    An .npz file holds the arrays `inputs` and `targets`; its inputs are pictures or vectors. The data is read once, so that
+    what is wrong with it is said now. Without DATA the space is about scikit-learn's digits.
 
     \b
     Example:
@@ -33,7 +34,8 @@ def command(source: str | None, to: Path | None, plugins: tuple[str, ...]) -> No
     start = draft(source, to)
     space = parse_space(start.text, str(start.file), registry)
     about = about_data(space)
-    start = replace(start, budget=Budget.of(describe_data(space)["num_train"]))
+    found = describe_data(space)
+    start = replace(start, budget=Budget.of(found["num_train"]), vectors=len(found["input_shape"]) == 1)
     write(start, registry)
     click.echo(f"Wrote {start.file} with `data: {start.data}`: {start.remark}.")
     click.echo(about)

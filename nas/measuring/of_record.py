@@ -45,8 +45,8 @@ def effects_of(record: StudyRecord) -> Effects | None:
     matched = {m.label for m in plan.matched}
     main = [r for r in results if r.level not in matched]
     effects = _estimated(record, plan, main, levels=plan.levels, estimand=plan.estimand, between=_searched(plan))
-    contrasts = tuple(_contrasts(record, plan, results))
-    effects = replace(effects, contrasts=contrasts, notes=(*_losses(record), *effects.notes, *_unmatched(plan), *_conditions(record, plan)))
+    contrasts, told = tuple(_contrasts(record, plan, results)), (*_unmatched(plan), *_conditions(record, plan))
+    effects = replace(effects, contrasts=contrasts, notes=(*_losses(record), *effects.notes, *_floored(record, plan), *told))
     if plan.looks_changed_after:
         done = "planned" if plan.looks else "taken back"
         late = (
@@ -133,6 +133,20 @@ def _unmatched(plan: MeasurePlan) -> Iterator[str]:
         if free := [written(level) for level in plan.levels if level not in matched]:
             name = "MACs" if quantity == "macs" else quantity
             yield f"No more {name} than the reference, so the effect stands as it is: {', '.join(free)}."
+
+
+def _floored(record: StudyRecord, plan: MeasurePlan) -> Iterator[str]:
+    """Say which trainings failed with a score above the one that they count at: few examples cannot tell a weak network from a guess."""
+    sign = 1 if plan.direction == "maximize" else -1
+    outcomes = [t.outcome for t in record.measured if t.outcome and t.outcome.failure.startswith("learned nothing")]
+    own = [o.metrics[plan.metric] for o in outcomes if plan.metric in o.metrics and sign * (o.metrics[plan.metric] - o.score) > 1e-9]
+    if own and (count := record.data.get("num_test")):
+        best = max(own) if sign > 0 else min(own)
+        shown = f"{best:.1%}" if record.metric(plan.metric).is_share else f"{best:.4g}"
+        yield (
+            f"{len(own)} of the failed trainings scored better than what they count at, up to {shown}: on {count} test examples that is "
+            "not surely more than guessing. A larger test part would tell."
+        )
 
 
 def _conditions(record: StudyRecord, plan: MeasurePlan) -> Iterator[str]:

@@ -191,6 +191,7 @@ def _measured(scene: Scene) -> Mapping[str, Any]:
         "by_depth": effect_charts.effect_by(scene) if scene.effects.at_each and not scene.record.changes else None,
         "table": tables.effects_table(scene),
         "details": tables.details_table(scene),
+        "undecided": _undecided(scene),
         "tuning": tables.tuning_table(scene.record, scene.names),
         "contrasts": contrasts.page_table(scene.effects, scene.unit),
         "contrast_sentences": tuple((c.effects.estimand, c.effects.sentence, c.effects.notes) for c in scene.effects.contrasts),
@@ -201,6 +202,14 @@ def _measured(scene: Scene) -> Mapping[str, Any]:
         "factor": scene.factor,
         "by": by_name(scene.effects),
     }
+
+
+def _undecided(scene: Scene) -> tuple[str, ...]:
+    """Say of each row of the table why it is undecided: an interval may leave out zero there, and failures forbid to go by it."""
+    rows = [row for row in scene.effects.at_each if row.verdict.startswith("undetermined") and row.reason]
+    if scene.record.changes:
+        return ()
+    return tuple(", ".join(filter(None, (level_text(r.level), scene.at(r.at or ())))) + f": {r.verdict}; {r.reason}." for r in rows)
 
 
 def _slope_words(scene: Scene) -> tuple[str, ...]:

@@ -151,8 +151,9 @@ def accounts(record: StudyRecord) -> Table:
         left = max(planned[phase] - told, 0)
         rows.append(Row((phase, f"{planned[phase]:,}", *(f"{found[phase].get(s, 0):,}" for s in shown), f"{left:,}")))
     caption = (
-        "Failed: an outcome of the training itself, scored at the failure score. Broken: lost to the machine, not to the "
-        "network; such a training is asked for again. Missing: planned and without an outcome."
+        "Failed: an outcome of the training itself, scored at the failure score; so is an accuracy that an exact test at .01 does not "
+        "tell from the majority class's share. Broken: lost to the machine, not to the network; such a "
+        "training is asked for again. Missing: planned and without an outcome."
     )
     return Table(("phase", "planned", *shown, "missing"), tuple(rows), caption)
 

@@ -93,7 +93,9 @@ class Grouping:
             lines.append(f"Groups of {written(largest.cell.level)} are of {most} at most: {self._taken(largest, room, 1)}.")
         alone = {slot.cell.replicate for slot in slots if slot.cell and not slot.group and slot.name not in company}
         if alone:
-            lines.append(f"Of {len(alone)} replicates none decided on the same networks as another.")
+            one = len(alone) == 1
+            who = "1 replicate decided" if one else f"{len(alone):,} replicates decided"
+            lines.append(f"{who} on networks that no other did, and {'is' if one else 'are'} trained alone.")
         return tuple(lines)
 
     def most(self, planned: PlannedTraining, room: Room) -> int:
@@ -133,8 +135,8 @@ class Grouping:
             return ""
         cost = cost_of(configuration.architecture, self.space.registry, context_of(self.space, configuration))
         macs = cost.macs * build_recipe(configuration.train, self.space.registry).batch_size // max(1, cost.num_layers)
-        told = f"a layer of it has {macs / 1e6:.3g}M MACs a batch, and with more than {AUTO_MACS / 1e6:g}M it is as fast alone"
-        return told if macs > AUTO_MACS else ""
+        # Without the number, so that networks of many sizes are told in one line.
+        return f"a layer of it has over {AUTO_MACS / 1e6:g}M MACs a batch, with which it is as fast alone" if macs > AUTO_MACS else ""
 
     def _recipe(self, configuration: Configuration) -> str:
         recipe = build_recipe(configuration.train, self.space.registry)
