@@ -169,6 +169,21 @@ def test_an_interrupted_training_does_not_have_to_pass_again(registry: Registry,
     assert len(Scores.of(study.search.study.trials)) == len(study.search.study.trials) - 1
 
 
+def test_a_training_whose_worker_died_does_not_have_to_pass_again(registry: Registry, tmp_path: Path) -> None:
+    study, desk = opened(space_with(registry, f"trials: 5, sampler: random, {GATE}"), tmp_path)
+    trial = desk.ledger.claim()
+    assert trial is not None
+    assert decide(desk, trial, registry)[0]
+    assert desk.ledger.release(trial._trial_id, {})
+    for number in range(60):
+        desk.ledger.study.add_trial(trial_of(study, 1e9, number))
+    again = desk.ledger.claim()
+    assert again is not None
+    assert again.number == trial.number
+    assert decide(desk, again, registry)[0]
+    assert again.params == trial.params
+
+
 def test_a_gate_that_nothing_passes_still_lets_the_search_end(registry: Registry, tmp_path: Path) -> None:
     study, desk = opened(space_with(registry, f"trials: 2, sampler: random, {GATE}"), tmp_path)
     trial = desk.ledger.claim()

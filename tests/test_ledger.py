@@ -18,7 +18,7 @@ from nas.sampling import first_choice, sample
 from nas.space import Space
 from nas.study.driving import drive
 from nas.study.ledger.alive import is_running, start_of
-from nas.study.ledger.healing import heal
+from nas.study.ledger.healing import heal, settle_lost
 from nas.study.ledger.known import studies_in
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.slots import Slot
@@ -71,18 +71,62 @@ def test_two_workers_never_claim_the_same_trial(ledger: Ledger) -> None:
     assert other.claim() is None
 
 
-def test_a_dead_workers_trial_is_queued_again_with_its_decisions(ledger: Ledger, small: Space) -> None:
-    ledger.ensure(slots(1))
+@pytest.mark.parametrize("phase", ["search", "measure"])
+def test_a_dead_workers_trial_is_run_again_with_its_decisions(phase: str, tmp_path: Path, small: Space) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path / 'optuna.db'}")
+    ledger = Ledger.create(storage, "study", direction="maximize", about={"phase": phase})
+    ledger.ensure(slots(2))
     trial = ledger.claim()
     assert trial is not None
     before = sample(small, lambda decision: suggest(trial, decision))
     pretend_worker_died(ledger, trial)
     assert heal(ledger) == 1
-    assert ledger.ensure(slots(1)) == 1
-    again = ledger.claim()
-    assert again is not None
+    # A search's waits itself, before the others; what is measured is queued anew, behind them.
+    assert ledger.ensure(slots(2)) == (phase == "measure")
+    of_slot = [again for again in (ledger.claim(), ledger.claim()) if again and again.user_attrs["slot"] == "t0"]
+    (again,) = of_slot
+    assert again.number == (2 if phase == "measure" else trial.number)
     assert sample(small, lambda decision: suggest(again, decision)) == before
     assert again.user_attrs["seed"] == trial.user_attrs["seed"]
+    assert ledger.claim() is None
+
+
+def test_a_dead_workers_trial_does_not_wait_beside_the_one_that_its_slot_was_queued_with_anew(ledger: Ledger) -> None:
+    ledger.ensure(slots(1))
+    trial = ledger.claim()
+    assert trial is not None
+    ledger.requeue(trial)  # and its worker dies before it closes the trial
+    pretend_worker_died(ledger, trial)
+    assert heal(ledger) == 1
+    assert [record.state for record in ledger.records()] == ["interrupted", "waiting"]
+
+
+def test_a_search_trial_whose_worker_is_killed_each_time_is_given_up(ledger: Ledger) -> None:
+    ledger.ensure(slots(1))
+    for killed in range(1, MAX_ATTEMPTS + 1):
+        trial = ledger.claim()
+        assert trial is not None
+        worker = trial.user_attrs["worker"]
+        assert settle_lost(ledger, (worker[0], worker[1]), "it was killed", by_no_fault=True) == ["t0"]
+        assert ledger.ensure(slots(1)) == 0
+        assert ledger.count_given_up() == (killed == MAX_ATTEMPTS)
+    (record,) = ledger.records()
+    assert (record.state, record.error) == ("broken", "it was killed")
+
+
+def test_a_worker_that_was_given_up_for_dead_and_is_alive_disturbs_nobody(ledger: Ledger, small: Space) -> None:
+    ledger.ensure(slots(1))
+    suspended = ledger.claim()
+    assert suspended is not None
+    decided = sample(small, lambda decision: suggest(suspended, decision))
+    assert ledger.release(suspended._trial_id, {})
+    ledger.beat(suspended)
+    again = Ledger(open_storage(str(ledger.storage._backend.url)), "study").claim()  # type: ignore[attr-defined]
+    assert again is not None
+    ledger.finish(suspended, decided.configuration, outcome(0.75))
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        ledger.finish(again, decided.configuration, outcome(0.75))
+    assert [record.state for record in ledger.records()] == ["complete"]
 
 
 def test_a_living_workers_trial_is_left_alone(ledger: Ledger) -> None:

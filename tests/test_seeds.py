@@ -45,8 +45,8 @@ architecture: {staged: {widths: [8], depth: 1}}
 train: {epochs: 1, batch_size: 48, optimizer: {sgd: {lr: {choices: [0.3, 0.2, 0.1]}}}}
 """
 GOOD, WORSE, OTHER = 0.3, 0.1, 0.2
-STARTS = ", ".join(f"{{{LR}: {lr}}}" for lr in (GOOD, WORSE, GOOD, OTHER))
-PRUNING = f"trials: 4, workers: 1, seeds: 5, pruner: wilcoxon, start: [{STARTS}]"
+STARTS = ", ".join(f"{{{LR}: {lr}}}" for lr in (GOOD, WORSE, GOOD, OTHER, WORSE))
+PRUNING = f"trials: 5, workers: 1, seeds: 5, pruner: wilcoxon, start: [{STARTS}]"
 
 
 def space_with(registry: Registry, search: str) -> Space:
@@ -55,7 +55,7 @@ def space_with(registry: Registry, search: str) -> Space:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A search that tries a good configuration, a worse one, the good one once more, and another."""
+    """A search that tries a good configuration, a worse one, the good one once more, another, and the worse one once more."""
     place = tmp_path_factory.mktemp("seeds")
     (place / "s.yaml").write_text(f"{TEXT}search: {{{PRUNING}}}\n")
     done = nas_here(place, "search", "s.yaml")
@@ -107,11 +107,20 @@ def test_every_trial_has_the_same_seeds(study: Study) -> None:
 
 
 def test_a_configuration_that_is_proposed_again_is_told_and_not_trained(study: Study) -> None:
-    good, _, again, other = trials(study)
+    good, _, again, other, _ = trials(study)
     assert replace(outcome_of(again), duration_s=outcome_of(good).duration_s) == outcome_of(good)
     assert outcome_of(again).duration_s == 0 < outcome_of(other).duration_s
     first, second = (study.search.study.get_trials()[number].intermediate_values for number in (0, 2))
     assert first == second
+
+
+def test_a_pruned_configuration_that_is_proposed_again_is_told_pruned_and_not_trained(study: Study) -> None:
+    _, worse, *_, again = trials(study)
+    assert (worse.state, again.state) == ("pruned", "pruned")
+    assert replace(outcome_of(again), duration_s=outcome_of(worse).duration_s) == outcome_of(worse)
+    assert outcome_of(again).duration_s == 0 < outcome_of(worse).duration_s
+    first, second = (study.search.study.get_trials()[number] for number in (1, 4))
+    assert (first.value, first.intermediate_values) == (second.value, second.intermediate_values)
 
 
 def test_the_best_trials_are_listed_without_those_that_repeat_them(study: Study) -> None:

@@ -12,7 +12,7 @@ from nas.errors import StudyError
 from nas.faults import OUT_OF_MEMORY
 from nas.study.crew.crew import Crew
 from nas.study.crew.processes import LOST, End
-from nas.study.ledger.healing import close_of, heal
+from nas.study.ledger.healing import heal, settle_lost
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.slots import Slot
 from nas.values.architecture import write
@@ -178,8 +178,10 @@ class Run:
                 message = "the worker was killed with SIGKILL: by the system, most often for want of memory, or by a person"
             else:
                 continue
-            slots = [slot for ledger in self.ledgers for slot in close_of(ledger, worker, message)] if worker else []
-            if slots and -end.status in CRASHES:
+            crashed = -end.status in CRASHES
+            lost = (settle_lost(ledger, worker, message, by_no_fault=not crashed) for ledger in self.ledgers) if worker else ()
+            slots = [slot for found in lost for slot in found]
+            if slots and crashed:
                 self._broke(message, slots[:1])  # a group that was lost with its worker is one loss
             elif slots:
                 self._lost(message)

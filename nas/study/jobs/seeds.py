@@ -7,14 +7,16 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 
 from nas.space import Space
 from nas.study.jobs.grouping import balanced, grouping_in
 from nas.study.jobs.job import Job
 from nas.study.jobs.together import Measures
 from nas.study.ledger.ledger import Ledger
+from nas.study.ledger.trials import SEEDS
 from nas.values.architecture import Configuration
 from nas.values.outcome import SCORE_SD, SEED_SCORES, Outcome, Status, is_of_a_probe
 from nas.values.seeds import derive
@@ -22,6 +24,8 @@ from nas.values.seeds import derive
 RunOne = Callable[[Job], Outcome]
 RunStack = Callable[[Sequence[Job], Measures], Sequence[Outcome]]
 """Trains jobs as one program; what `Measures` says of each is measured and kept of it (`nas.study.jobs.together.run_jobs`)."""
+Note = Callable[[Sequence[Outcome]], None]
+"""Told, while there are seeds left, what those came to that are done."""
 IsWorse = Callable[[int, float], bool]
 """Told after each seed its number, counted from 1, and its score; True ends the trial before its other seeds."""
 
@@ -51,12 +55,13 @@ def stacks_of(space: Space, configuration: Configuration) -> tuple[tuple[int, ..
 
 
 def run_seeds(
-    job: Job, parts: Sequence[Sequence[int]], run_one: RunOne, run_stack: RunStack, is_worse: IsWorse = lambda _seed, _score: False
-) -> Outcome:
+    job: Job, parts: Sequence[Sequence[int]], run_one: RunOne, run_stack: RunStack, is_worse: IsWorse = lambda _seed, _score: False, *,
+    done: Sequence[Outcome] = (), note: Note = lambda _outcomes: None,
+) -> Outcome:  # fmt: skip
     """Train a job's architecture with each of several seeds, and return what they come to together.
 
     The seeds of one of the `parts` are trained as one program, the parts one after another. Probes measure, and `keep` keeps, the
-    network of the first seed that did not fail.
+    network of the first seed that did not fail. What the first seeds came to, where they are `done`, is taken as it is.
     """
     outcomes: list[Outcome] = []
     planned = sum(map(len, parts))
@@ -64,10 +69,11 @@ def run_seeds(
     for part in parts:
         before = tuple(outcomes)
         jobs = [replace(job, seed=seed, is_timed=job.is_timed and seed == first, checkpoint="") for seed in part]
-        if len(part) == 1:
-            found: Sequence[Outcome] = (run_one(_shown(before, jobs[0])),)
-        else:
-            found = run_stack(jobs, partial(_shown, before))
+        found = done[len(before) : len(before) + len(part)]
+        if len(found) < len(part):
+            found = (run_one(_shown(before, jobs[0])),) if len(part) == 1 else run_stack(jobs, partial(_shown, before))
+            if len(before) + len(part) < planned:  # what the last ones come to is told at once
+                note((*before, *found))
         for outcome in found:
             outcomes.append(outcome)
             if is_worse(len(outcomes), outcome.score) and len(outcomes) < planned:
@@ -80,16 +86,30 @@ def _shown(before: Sequence[Outcome], job: Job, earlier: Sequence[Outcome] = ())
     return job if all(outcome.status == "failed" for outcome in (*before, *earlier)) else replace(job, probes=(), keep="")
 
 
+def note_seeds(ledger: Ledger, trial: Trial, outcomes: Sequence[Outcome]) -> None:
+    """Keep with a running trial what its first seeds came to: they are not trained again where its worker dies."""
+    ledger.storage.set_trial_user_attr(trial._trial_id, SEEDS, [outcome.to_dict() for outcome in outcomes])
+
+
+def done_before(trial: Trial, job: Job) -> tuple[Outcome, ...]:
+    """Return what the first seeds of a claimed trial came to in a worker that died.
+
+    Nothing where one of them left a network that is not here, but on another machine: that has to be trained again.
+    """
+    done = tuple(map(Outcome.from_dict, trial.user_attrs.get(SEEDS, ())))
+    is_here = not job.keep or Path(job.keep).exists() or all(outcome.status == "failed" for outcome in done)
+    return done if is_here else ()
+
+
 def told_before(ledger: Ledger, configuration: Configuration) -> Outcome | None:
-    """Return what a trial of the same configuration came to with all its seeds; None where there is none.
+    """Return what an earlier trial of the same configuration came to, with all its seeds or pruned; None where there is none.
 
     With the same seeds it would come to the same again. Nothing is trained for it, and so it has taken no time.
     """
     document = configuration.to_dict()
     for frozen in ledger.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        known = frozen.user_attrs.get("outcome", {})
-        if known.get("status") in ("complete", "failed") and frozen.user_attrs.get("configuration") == document:
-            return replace(Outcome.from_dict(known), duration_s=0.0)
+        if frozen.user_attrs.get("configuration") == document and "outcome" in frozen.user_attrs:
+            return replace(Outcome.from_dict(frozen.user_attrs["outcome"]), duration_s=0.0)
     return None
 
 

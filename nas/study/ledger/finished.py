@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from optuna.trial import FrozenTrial
 
-from nas.study.ledger.trials import GATE_SCORE, TOLD
+from nas.study.ledger.trials import GATE_SCORE, KILLED, TOLD
 from nas.values.dominance import undominated
 
 
@@ -62,6 +62,7 @@ class Finished:
     last_failed: dict[str, FrozenTrial] = field(default_factory=dict)
     """The last attempt of a slot that ended without an outcome, unless it broke a constraint."""
     num_broken: Counter[str] = field(default_factory=Counter)
+    """How often a slot's training broke, or its worker was killed."""
     num_gated: Counter[str] = field(default_factory=Counter)
     """How many samples of a slot the gate refused."""
     gate_scores: Scores = field(default_factory=Scores)
@@ -82,7 +83,7 @@ class Finished:
                 continue
             if end not in ("invalid", "gated") and (slot not in self.last_failed or self.last_failed[slot].number < trial.number):
                 self.last_failed[slot] = trial
-            self.num_broken[slot] += end == "broken"
+            self.num_broken[slot] += (end == "broken") * (1 + trial.user_attrs.get(KILLED, 0))
             self.num_gated[slot] += end == "gated"
 
         if completed:

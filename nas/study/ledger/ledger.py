@@ -1,8 +1,8 @@
 """Layer 4: the ledger: every training that was asked for and what it came to, in an Optuna storage.
 
 A queue of *slots* stands behind each study: a slot is one training that is owed. A slot is open until a trial of it is told;
-whatever kills a trial, the slot is queued again with the decisions it had. So a study ends with as many told trials as it
-has slots, however often it was interrupted.
+whatever kills a trial, the slot is queued again with the decisions it had, or the trial itself waits again. So a study ends with
+as many told trials as it has slots, however often it was interrupted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from nas.study.ledger.finished import Finished
 from nas.study.ledger.memory import Memory
 from nas.study.ledger.slots import Slot, group_of, leading
-from nas.study.ledger.trials import OPEN, cell_of, record_of
+from nas.study.ledger.trials import KILLED, OPEN, SEEDS, cell_of, record_of
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar
 from nas.values.metrics import Direction
@@ -156,7 +156,7 @@ class Ledger:
         """Queue a training that is about to break once more, while attempts are left: before `fail`, so that no one else does too."""
         frozen = self.storage.get_trial(trial._trial_id)
         slot, fixed = str(frozen.user_attrs["slot"]), frozen.system_attrs.get("fixed_params", {})
-        if self.finished.num_broken[slot] < MAX_ATTEMPTS - 1:
+        if self.finished.num_broken[slot] + frozen.user_attrs.get(KILLED, 0) < MAX_ATTEMPTS - 1:
             widths = tuple(frozen.user_attrs.get("widths", ()))
             group = group_of(frozen.user_attrs)
             self.queue(Slot(slot, frozen.user_attrs["seed"], fixed, cell_of(frozen.user_attrs), widths, group), frozen.params)
@@ -195,6 +195,14 @@ class Ledger:
         alone = {str(trial.user_attrs.get("slot")): () for trial in trials}
         return {**alone, **{member.slot: group for trial in trials if (group := group_of(trial.user_attrs)) for member in group}}
 
+    def release(self, trial_id: int, attributes: Mapping[str, Any]) -> bool:
+        """Let a running trial wait again, with `attributes` beside what is known of it; say whether it was running still."""
+        return self._memory.release(trial_id, attributes)
+
+    def silent(self) -> set[int]:
+        """Return the ids of the running trials whose workers have said nothing for longer than the grace period."""
+        return self._memory.silent(self.study._study_id)
+
     def beat(self, trial: Trial) -> None:
         """Say that the worker of a running trial is alive."""
         cast(optuna.storages.RDBStorage, self.storage).record_heartbeat(trial._trial_id)
@@ -211,7 +219,8 @@ class Ledger:
     def finish(self, trial: Trial, configuration: Configuration, outcome: Outcome) -> None:
         """Record an outcome and tell it to the sampler. A failed training is told at its failure score: it is an outcome."""
         attributes = {"configuration": configuration.to_dict(), "outcome": outcome.to_dict()}
-        self._memory.set_trial_user_attrs(trial._trial_id, attributes)
+        # What each of several seeds came to was of use for going on alone.
+        self._memory.set_trial_user_attrs(trial._trial_id, attributes, drop=(SEEDS,) if outcome.seed_scores else ())
         self.tell(trial, outcome)
 
     def tell(self, trial: Trial | int, outcome: Outcome) -> None:

@@ -82,6 +82,10 @@ class Memory(_CachedStorage):
         with self._lock:
             return self._known[study_id].finished[count:]
 
+    def silent(self, study_id: int) -> set[int]:
+        """Return the ids of the running trials of a study whose workers have said nothing for longer than the grace period."""
+        return set(self._backend._get_stale_trial_ids(study_id))
+
     def count_told(self) -> Counter[int]:
         """Return how many trials of each study have been told, by its id, without reading them."""
         trial = models.TrialModel
@@ -121,13 +125,17 @@ class Memory(_CachedStorage):
         """Let a waiting trial run in `worker`; say whether it was waiting still."""
         return writing.claim(self._backend.engine, trial_id, worker)
 
+    def release(self, trial_id: int, attributes: Mapping[str, Any]) -> bool:
+        """Let a running trial wait again, with `attributes` beside what is known of it; say whether it was running still."""
+        return writing.release(self._backend.engine, trial_id, attributes)
+
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Keep an attribute of a trial."""
         self.set_trial_user_attrs(trial_id, {key: value})
 
-    def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any]) -> None:
-        """Keep attributes of a trial, all at once."""
-        writing.note(self._backend.engine, trial_id, attributes)
+    def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any], *, drop: Sequence[str] = ()) -> None:
+        """Keep attributes of a trial, and `drop` others, all at once."""
+        writing.note(self._backend.engine, trial_id, attributes, drop=drop)
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         """Keep what a trial has come to at a step."""

@@ -22,6 +22,10 @@ OPEN = (TrialState.WAITING, TrialState.RUNNING)
 TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
 GATE_SCORE = "gate"
 """The attribute of a trial that holds the score which its search's gate took; null for a network that has none."""
+SEEDS = "seeds"
+"""The attribute of a running trial that holds what those of its several seeds came to that are done."""
+KILLED = "killed"
+"""The attribute of a trial that says how many workers were killed that trained it, each by no fault of its own."""
 
 
 def suggest(trial: Trial, decision: Decision) -> Scalar:

@@ -33,15 +33,32 @@ def claim(engine: Engine, trial_id: int, worker: Sequence[Any]) -> bool:
         if not connection.execute(waiting.values(running)).rowcount:
             return False
         _put(connection, _user, {"trial_id": trial_id, "key": "worker"}, value_json=json.dumps(list(worker)))
-        connection.execute(sqlalchemy.insert(models.TrialHeartbeatModel).values(trial_id=trial_id))  # its time is the default
+        # Over one that is there: a worker that was given up for dead may still say that it is not.
+        _put(connection, models.TrialHeartbeatModel, {"trial_id": trial_id}, heartbeat=sqlalchemy.func.current_timestamp())
     return True
 
 
-def note(engine: Engine, trial_id: int, attributes: Mapping[str, Any]) -> None:
-    """Keep attributes of a trial. Raises UpdateFinishedTrialError where it has finished, as the others do."""
+def release(engine: Engine, trial_id: int, attributes: Mapping[str, Any]) -> bool:
+    """Let a running trial wait again, with all that is known of it and with `attributes`; say whether it was running still."""
+    waiting = {_trial.state: TrialState.WAITING, _trial._datetime_start_utc: None}
+    running = sqlalchemy.update(_trial).where(_trial.trial_id == trial_id, _trial.state == TrialState.RUNNING)
+    with engine.begin() as connection:
+        if not connection.execute(running.values(waiting)).rowcount:
+            return False
+        for key, told in attributes.items():
+            _put(connection, _user, {"trial_id": trial_id, "key": key}, value_json=json.dumps(told))
+        heartbeat: Any = models.TrialHeartbeatModel
+        connection.execute(sqlalchemy.delete(heartbeat).where(heartbeat.trial_id == trial_id))
+    return True
+
+
+def note(engine: Engine, trial_id: int, attributes: Mapping[str, Any], *, drop: Sequence[str] = ()) -> None:
+    """Keep attributes of a trial, and `drop` others. Raises UpdateFinishedTrialError where it has finished, as the others do."""
     with _unfinished(engine, trial_id) as connection:
         for key, told in attributes.items():
             _put(connection, _user, {"trial_id": trial_id, "key": key}, value_json=json.dumps(told))
+        for key in drop:
+            connection.execute(sqlalchemy.delete(_user).where(_user.trial_id == trial_id, _user.key == key))
 
 
 def report(engine: Engine, trial_id: int, step: int, value: float) -> None:

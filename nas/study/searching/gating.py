@@ -41,6 +41,8 @@ def refuses(gate: Gate, ledger: Ledger, trial: Trial, job: Job, registry: Regist
     What was not freely sampled passes: a person asked for it, or it has passed before. So does the sample of a slot of which
     so many were refused that there is no end in sight.
     """
+    if GATE_SCORE in trial.user_attrs:
+        return False  # its worker died, and it was looked at before
     score = _score(gate, job, registry)
     trial.set_user_attr(GATE_SCORE, score)
     still_open, finished = ledger.now()

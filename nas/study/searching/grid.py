@@ -14,6 +14,7 @@ from optuna.samplers._brute_force import _enumerate_candidates
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.study.ledger.news import News, PerStudy
+from nas.study.ledger.trials import OPEN
 
 Candidates = tuple[float, ...]
 Step = tuple[str, Candidates, float]
@@ -48,8 +49,8 @@ class _Tree:
         self._root = _Node()
 
     def keep_up(self, study: optuna.Study) -> list[FrozenTrial]:
-        """Take up what has finished, and how far the running trials are; return the latter."""
-        running = study._storage.get_all_trials(study._study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        """Take up what has finished, and how far the others are; return the latter. One that waits again has its decisions."""
+        running = study._storage.get_all_trials(study._study_id, deepcopy=False, states=OPEN)
         for trial in (*self._news.take(study, as_read=True), *running):
             self._add(tuple(_steps(trial)), is_over=trial.state.is_finished())
         return running

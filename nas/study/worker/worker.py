@@ -16,7 +16,7 @@ from nas.sampling import Sample
 from nas.study.crew.crew import Task
 from nas.study.jobs.job import Job, run_in_processes, run_job
 from nas.study.jobs.kept import keep_best_alone
-from nas.study.jobs.seeds import run_seeds, stacks_of, told_before
+from nas.study.jobs.seeds import done_before, note_seeds, run_seeds, stacks_of, told_before
 from nas.study.jobs.together import Measures, run_jobs
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.slots import group_of
@@ -105,13 +105,15 @@ def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
             return
         emit({"event": "started", **where, "decisions": dict(sampled.decisions)})
         outcome = _train(desk, trial, sampled, cost, registry, lambda epoch: emit({"event": "epoch", **where, "epoch": epoch}))
+    except optuna.exceptions.UpdateFinishedTrialError:
+        return  # as below
     except Exception as error:
         emit({"event": "broken", **where, **broke(desk, trial, error)})
         return
     try:
         desk.ledger.finish(trial, sampled.configuration, outcome)
     except optuna.exceptions.UpdateFinishedTrialError:
-        # This worker was given up for dead (a suspended machine), and its training is queued again elsewhere.
+        # This worker was given up for dead (a suspended machine), and its training went on elsewhere.
         return
     if desk.networks and desk.ledger.phase == "search":
         keep_best_alone(desk.networks, desk.ledger)
@@ -141,7 +143,10 @@ def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Regi
         for place, score in enumerate(known.seed_scores, start=1):
             is_poor(place, score)  # it may be the best trial that later ones are compared with, and is not ended itself
     else:
-        outcome = run_seeds(job, stacks_of(desk.space, sampled.configuration), run, run_stack, is_poor)
+        outcome = run_seeds(
+            job, stacks_of(desk.space, sampled.configuration), run, run_stack, is_poor,
+            done=done_before(trial, job), note=lambda outcomes: note_seeds(desk.ledger, trial, outcomes),
+        )  # fmt: skip
     return with_score(outcome, desk.gate, trial) if desk.gate else outcome
 
 
