@@ -39,7 +39,7 @@ measure:
 
 # The tests run one file a core: files that train through the command take longest and come first, so that no core is left with one.
 FIRST = (
-    "test_ray", "test_killed_between_seeds",
+    "test_ray", "test_killed_between_seeds", "test_exhausted_space",
     "test_search", "test_measure_named", "test_tuned", "test_replacements", "test_ablate", "test_looks", "test_claims_run", "test_claims",
     "test_train_command", "test_search_plugins", "test_capacity", "test_kept_networks", "test_example_package", "test_browser",
     "test_probes", "test_selfcheck", "test_cli_selfcheck", "test_exact_counts", "test_every_combination",

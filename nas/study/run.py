@@ -43,6 +43,9 @@ class RunnableStudy(Protocol):
     def ensure_tuning(self, ledger: Ledger) -> None:
         """Queue the next trial of one arm's own search."""
 
+    def read_end(self) -> str:
+        """Where the search has ended before its time, say so and why; else ''."""
+
     def read_look(self) -> str:
         """At a planned look, say what it came to; `measure_slots` then holds what is owed up to the next. '' where it is none."""
 
@@ -61,6 +64,7 @@ class Run:
         self.broken_in_a_row: list[str] = []
         self.num_without_fault = 0
         self.last_error = ""
+        self.has_told_end = False
         self.lost: tuple[Cell, ...] = ()
         self.measure_slots = study.measure_slots() if any(x.phase not in SEARCHING for x in ledgers) else []
         self.searched_before, self.started = study.search.about.get("searched_s", 0.0), time.time()
@@ -78,6 +82,7 @@ class Run:
     def _until_told(self) -> Iterator[Mapping[str, Any]]:
         elsewhere = False
         while owed := self._owed():
+            yield from self._end()
             healed = time.time()
             self.crew.fill(owed)
             while time.time() - healed < HEAL_EVERY_S and (self.crew.at_work or elsewhere):
@@ -91,8 +96,15 @@ class Run:
         for event in self.crew.events(timeout=0.0):
             self._note(event)
             yield event
+        yield from self._end()
         if (self.broken_in_a_row or self.num_without_fault) and not all(ledger.count_told() for ledger in self.ledgers):
             self._stop()
+
+    def _end(self) -> Iterator[Mapping[str, Any]]:
+        """Say once that the search has ended before its time, where it has."""
+        if not self.has_told_end and self.deadline and any(x.phase == "search" for x in self.ledgers) and (told := self.study.read_end()):
+            self.has_told_end = True
+            yield {"event": "ended early", "lines": (told,)}
 
     def _owed(self) -> int:
         """Mend what dead workers left, queue what is missing, and return how many trainings are waiting or running."""

@@ -30,6 +30,7 @@ from nas.study.ledger.slots import Slot
 from nas.study.ledger.storage import open_storage
 from nas.study.recording import record_of
 from nas.study.searching.baseline import Baseline, ask_for_baseline
+from nas.study.searching.exhausting import is_exhausted, told_of_the_end
 from nas.study.searching.gating import check_probes
 from nas.study.searching.starts import starts_of
 from nas.study.searching.tuning import Tuning
@@ -227,6 +228,10 @@ class Study:
         """Whether nothing is waiting or running."""
         return not any(t.state in OPEN_STATES for ledger in self.ledgers for t in self.results.of(ledger.name))
 
+    def read_end(self) -> str:
+        """Where the search has ended before its time, say so and why; else ''."""
+        return told_of_the_end(self.space, self.search) if self.has_ended_early else ""
+
     def read_look(self) -> str:
         """At a planned look, say what it came to, and where it did not decide plan the replicates up to the next; else ''.
 
@@ -251,12 +256,21 @@ class Study:
     # --- what is owed --------------------------------------------------------------------------------------------------
 
     def search_slots(self, *, ahead: int) -> list[Slot]:
-        """Return the search's slots: as many as `trials`, or `ahead` of those told where only a time is given."""
-        count = self.space.search.trials or self.search.count_told() + ahead
+        """Return the search's slots: as many as `trials`, or where only a time is given `ahead` of those told, while anything is new."""
+        count = self.space.search.trials or self.search.count_told() + (0 if self.has_ended_early else ahead)
         fixed = dict(enumerate(self.search.starts)) if count > len(self._slots) else {}
         for i in range(len(self._slots), count):
             self._slots.append(Slot(f"t{i}", first_seed(self.space, derive(self.space.seed, "trial", i)), fixed.get(i, {})))
         return self._slots[:count]
+
+    @property
+    def has_ended_early(self) -> bool:
+        """Whether a search that only a time was to end has nothing new left to train; workers read it in the ledger."""
+        if self.space.search.trials:
+            return False
+        if not self.search.about.get("exhausted") and is_exhausted(self.space, self.search):
+            self.search.note(exhausted=True)
+        return bool(self.search.about.get("exhausted"))
 
     def baseline_slots(self) -> list[Slot]:
         """Return the slots of the search's baseline. Raises UserError where constraints refuse every draw."""

@@ -103,6 +103,7 @@ def reseed(sampler: BaseSampler, seed: int) -> BaseSampler:
 def for_slot(sampler: BaseSampler, seed: int, *, refused: int) -> BaseSampler:
     """Return what proposes for a slot of which `refused` samples broke a constraint or failed at the gate: the sampler, from its own seed.
 
+    With several seeds a trial, those trials count with them that were told last and trained nothing, since all of it was known.
     No sampler but the grid sees what was refused, and one that is sure of where the best lies proposes that again and again, a Gaussian
     process as well as TPE: after some refusals the slot is drawn at random.
     """

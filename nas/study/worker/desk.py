@@ -15,7 +15,8 @@ from nas.space.sections import Gate
 from nas.study.jobs.materials import study_key
 from nas.study.jobs.seeds import seeds_of
 from nas.study.ledger.ledger import Ledger
-from nas.study.searching.samplers import for_slot, make_pruner, make_sampler
+from nas.study.searching.exhausting import num_repeats
+from nas.study.searching.samplers import MOST_REFUSED, for_slot, make_pruner, make_sampler
 from nas.study.searching.tuning import num_refused, sampler_seed
 from nas.values.records import SEARCHING
 from nas.values.seeds import derive
@@ -43,7 +44,7 @@ class Desk:
     @property
     def is_open_ended(self) -> bool:
         """Whether only the clock ends the queue, so that an empty one is about to be filled again."""
-        return self.deadline is not None and self.space.search.trials is None
+        return self.deadline is not None and self.space.search.trials is None and not self.ledger.about.get("exhausted")
 
     @property
     def metric(self) -> str:
@@ -99,8 +100,12 @@ def open_desk(storage: optuna.storages.BaseStorage, name: str, registry: Registr
     seed = derive(space.seed, "sampler")
     sampler = make_sampler(space.search, seed, shared_seed=seed)
     ledger = Ledger(storage, name, sampler=sampler, pruner=make_pruner(space))
-    # By the slot, not by who takes it: one worker alone comes to the same search each time, and no two draw the same numbers.
-    ledger.sampler_of = lambda waiting: for_slot(
-        sampler, derive(seed, waiting.user_attrs["slot"]), refused=waiting.user_attrs.get("refused", 0)
-    )
+
+    def sampler_of(waiting: optuna.trial.FrozenTrial) -> optuna.samplers.BaseSampler:
+        # With several seeds a sampler that is sure of where the best lies may propose what is known for ever.
+        repeats = num_repeats(ledger, MOST_REFUSED) if space.search.seeds > 1 else 0
+        # By the slot, not by who takes it: one worker alone comes to the same search each time, and no two draw the same numbers.
+        return for_slot(sampler, derive(seed, waiting.user_attrs["slot"]), refused=waiting.user_attrs.get("refused", 0) + repeats)
+
+    ledger.sampler_of = sampler_of
     return Desk(ledger, space, tuple(plugins), deadline)
