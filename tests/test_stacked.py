@@ -33,6 +33,7 @@ STACKED = [
       ("none", "projection", "pool_projection", "gated", "dense", "scaled", "layer_scale", "rezero")),
     *(f"staged: {{widths: [4, 8], depth: 1, block: {{basic: {{norm: {norm}}}}}}}" for norm in ("{group: {groups: 4}}", "layer", "none")),
     "isotropic: {width: 8, depth: 2, stem: {patchify: {width: 8}}}",
+    "isotropic: {width: 8, depth: 1, stem: {patchify: {size: 2}}, mixing: token_mixing, positions: none}",
     "mlp: {}",
 ]  # fmt: skip
 
@@ -52,6 +53,39 @@ def reason(architecture: str, registry: Registry) -> str:
 @pytest.mark.parametrize("architecture", STACKED)
 def test_a_stack_has_the_outputs_gradients_and_buffers_of_each_network_alone(architecture: str, registry: Registry) -> None:
     assert reason(architecture, registry) == ""
+
+
+MOVES = {
+    "transpose": lambda x: x.transpose(1, -1),
+    "transpose by name": lambda x: torch.transpose(x, dim0=0, dim1=2),
+    "movedim": lambda x: x.movedim(1, -1),
+    "movedim of several": lambda x: torch.movedim(x, (1, 2), (-1, 1)),
+    "permute": lambda x: x.permute(0, 2, 3, 1),
+    "permute by name": lambda x: torch.permute(x, dims=(3, 0, -2, 1)),
+    "reshape": lambda x: x.reshape(x.shape[0], 2, -1),
+    "reshape of a list": lambda x: torch.reshape(x, [-1]),
+    "view": lambda x: x.view(x.shape[0], -1),
+    "flatten": lambda x: x.flatten(),
+    "flatten pixels": lambda x: x.flatten(2, -1),
+    "layer_norm": lambda x: F.layer_norm(x, x.shape[2:]),
+}
+
+
+@pytest.mark.parametrize("channels", [True, False])
+@pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
+def test_what_moves_dimensions_of_a_stack_moves_those_of_each_network(move: Callable[[torch.Tensor], torch.Tensor], channels: bool) -> None:
+    apart = torch.randn(3, 5, 4, 2, 6).unbind()
+    stacked = Stacked(torch.cat(apart, 1), 3, channels=True) if channels else Stacked(torch.stack(apart), 3)
+    for own, expected in zip(move(stacked).replicas(), map(move, apart), strict=True):
+        torch.testing.assert_close(own, expected)
+
+
+@pytest.mark.parametrize("given", ["", "weight", "bias", "weight bias"])
+def test_a_stacks_layer_norm_is_each_networks_own(given: str) -> None:
+    inputs, own = torch.randn(3, 5, 2, 4), {name: torch.randn(3, 4) for name in given.split()}
+    found = F.layer_norm(Stacked(inputs, 3), (4,), **{name: Stacked(values, 3) for name, values in own.items()})
+    for k, one in enumerate(found.replicas()):
+        torch.testing.assert_close(one, F.layer_norm(inputs[k], (4,), **{name: values[k] for name, values in own.items()}))
 
 
 @pytest.mark.parametrize(

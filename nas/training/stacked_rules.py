@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.training.stacked_tensor import Rule, Stacked, run_each
+from nas.training.stacked_tensor import Rule, Stacked
 
 ELEMENTWISE = """relu relu_ relu6 sigmoid sigmoid_ tanh tanh_ gelu silu elu leaky_relu hardtanh hardswish hardsigmoid mish softplus selu
     exp log sqrt rsqrt square abs neg clamp erf __neg__ clone detach contiguous float double to type_as"""
@@ -136,7 +136,7 @@ def _linear(_func: Any, x: Any, weight: Any, bias: Any = None) -> Any:
     """K products of matrices as one batch of them."""
     if not isinstance(x, Stacked) or not isinstance(weight, Stacked) or (bias is not None and not isinstance(bias, Stacked)):
         return NotImplemented
-    apart = x.apart().transpose(0, 1) if x.channels else x.store
+    apart = x.first()
     rows = apart.flatten(1, -2) if apart.dim() > 2 else apart.unsqueeze(1)
     turned = weight.store.transpose(1, 2)
     found = torch.bmm(rows, turned) if bias is None else torch.baddbmm(bias.store.unsqueeze(1), rows, turned)
@@ -167,16 +167,65 @@ def _dropout(_func: Any, x: Stacked, p: float = 0.5, training: bool = True, **_k
     return NotImplemented if training and p else x
 
 
+def _moved(x: Stacked, move: Callable[[Tensor], Tensor]) -> Stacked:
+    """Apply to (K, …) what only names dimensions anew; through `vmap`, which looks at every argument, it takes as long as a layer."""
+    return Stacked(move(x.first()), x.count)
+
+
+@_for([torch.Tensor.transpose, torch.transpose])
+def _transpose(func: Any, x: Stacked, dim0: int, dim1: int) -> Any:
+    return _moved(x, lambda own: func(own, *_behind(x, dim0, dim1)))
+
+
+@_for([torch.Tensor.movedim, torch.movedim])
+def _movedim(func: Any, x: Stacked, source: Any, destination: Any) -> Any:
+    places = [_behind(x, *([dims] if isinstance(dims, int) else dims)) for dims in (source, destination)]
+    return _moved(x, lambda own: func(own, *places))
+
+
+@_for([torch.Tensor.permute, torch.permute])
+def _permute(_func: Any, x: Stacked, *dims: Any, **named: Any) -> Any:
+    return NotImplemented if named else _moved(x, lambda own: own.permute(0, *_behind(x, *_listed(dims))))
+
+
+@_for([torch.Tensor.reshape, torch.reshape])
+def _reshape(_func: Any, x: Stacked, *shape: Any, **named: Any) -> Any:
+    return NotImplemented if named else _moved(x, lambda own: own.reshape(x.count, *_listed(shape)))
+
+
+def _listed(given: Sequence[Any]) -> Sequence[int]:
+    """Return dimensions that are given one by one or as one sequence."""
+    return given if not given or isinstance(given[0], int) else given[0]
+
+
+def _behind(x: Tensor, *dims: int) -> list[int]:
+    """Return where dimensions of one replica lie behind that of the replicas."""
+    return [dim % x.dim() + 1 for dim in dims]
+
+
+@_for([F.layer_norm])
+def _layer_norm(func: Any, x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """Each token is normalised for itself; scale and shift are its own replica's."""
+    own = [value for value in (weight, bias) if value is not None]
+    if not isinstance(x, Stacked) or not all(isinstance(value, Stacked) for value in own) or (weight is None and own):
+        return NotImplemented
+    found = func(x.first(), normalized_shape, None, None, eps)
+    spread = [value.store.view(x.count, *[1] * (x.dim() - value.dim()), *value.shape) for value in own]
+    if len(spread) == 2:
+        return Stacked(torch.addcmul(spread[1], found, spread[0]), x.count)
+    return Stacked(found * spread[0] if spread else found, x.count)
+
+
 @_for([torch.Tensor.view])
-def _view(_func: Any, x: Any, *shape: Any, **kwargs: Any) -> Any:
+def _view(func: Any, x: Any, *shape: Any, **kwargs: Any) -> Any:
     """A replica's tensor may lie in memory so that it cannot be viewed in another shape, where alone it could."""
-    return run_each(torch.Tensor.reshape, (x, *shape), {}) if not kwargs and not isinstance(shape[0], torch.dtype) else NotImplemented
+    return _reshape(func, x, *shape) if not kwargs and not isinstance(shape[0], torch.dtype) else NotImplemented
 
 
 @_for(_functions("flatten"))
 def _flatten(_func: Any, x: Stacked, start_dim: int = 0, end_dim: int = -1) -> Any:
     if not x.channels or start_dim != 1 or end_dim not in (-1, x.dim() - 1):
-        return NotImplemented
+        return _moved(x, lambda own: own.flatten(*_behind(x, start_dim, end_dim))) if x.dim() else NotImplemented
     return Stacked(x.store.flatten(1), x.count, channels=True)
 
 

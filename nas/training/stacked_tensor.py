@@ -47,6 +47,10 @@ class Stacked(Tensor):
         """Return the tensors channel by channel, (B, K·C, …), or (K·C, …) of parameters; copied where they lie otherwise."""
         return self.store if self.channels else self.store.transpose(0, 1).flatten(1, 2)
 
+    def first(self) -> Tensor:
+        """Return the tensors with the replicas as the first dimension, (K, …), a view."""
+        return self.apart().transpose(0, 1) if self.channels else self.store
+
     def second(self) -> Tensor:
         """Return the tensors with the replicas as the second dimension, (B, K, …), a view."""
         return self.apart() if self.channels else self.store.transpose(0, 1)

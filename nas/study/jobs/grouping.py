@@ -35,7 +35,8 @@ AUTO_LIMIT, AUTO_MACS = 8, 8_000_000
 """With `vectorise: auto`: the size of a group, and the multiply-accumulates of a layer for one batch up to which groups pay on a CPU.
 
 Measured in groups of five: residual networks of 1 to 5 million took 0.58 to 0.66 of the time alone, whatever their widths, depthwise ones
-0.50 to 0.62, of 7 to 10 million 0.70 to 0.84, of 47 million 1.03. Transformers of 1 to 6 million took 1.1 to 1.2.
+0.50 to 0.62, of 7 to 10 million 0.70 to 0.84, of 47 million 1.03. In groups of eight transformers and mixers
+of 1 to 6 million took 0.77 to 1.03, perceptrons 0.34.
 """
 AUTO_BYTES = 2_000_000_000
 """What a stack of a trial's seeds may take of memory with `vectorise: auto`, as it is counted: the same number wherever it is trained."""
