@@ -156,7 +156,7 @@ def test_the_page_and_the_terminal_show_the_table(finished: tuple[Path, Any]) ->
     assert 'id="ablation"' in Path(document["report"]).read_text()
     told = nas_here(folder, "report", document["study"]).stdout
     assert "identity → none" in told
-    assert "bias -1 appeared, at what stands first" in told.replace("\n", " ")
+    assert "bias -1 came along, what stands first in the space" in told.replace("\n", " ")
     table = told[told.index("unchanged:") : told.index("Report")]
     assert all(len(line) <= 80 for line in table.splitlines())
 

@@ -1,6 +1,7 @@
 """The random baseline of a search: as many trials of the same space, in a queue of their own, drawn beside the search's."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,9 @@ def test_its_trials_have_a_ledger_of_their_own_and_runs_in_mlflow(folder: Path) 
 def test_a_study_with_a_baseline_keeps_it_and_trains_nothing_twice(folder: Path) -> None:
     again = document(nas_here(folder, "search", "tiny.yaml", "--json"))
     assert again["baseline"] == read(folder, "after")["baseline"]
-    assert ">baseline</th>" in Path(again["report"]).read_text(), "the accounts have a row for it"
+    page = Path(again["report"]).read_text()
+    assert ">baseline</th>" in page, "the accounts have a row for it"
+    assert re.search("<pre>nas search .* --baseline</pre>", page), "and the page says how to make it again"
     listed = json.loads(nas_here(folder, "studies", "--json").stdout)
     assert [(row["search"], row["measured"]) for row in listed] == [(3, 4)]
 

@@ -45,6 +45,8 @@ class OneLayer(Block):
     (name,) = optuna.get_all_study_names(storage := f"sqlite:///{tmp_path / 'mlflow' / 'optuna.db'}")
     best = optuna.load_study(study_name=name, storage=storage).best_trial
     assert set(best.params) == {"architecture.staged.depth", "architecture.staged.block.one_layer.kernel_size"}
+    (report,) = (tmp_path / "mlflow" / "reports").rglob("report.html")
+    assert "do not ship with nas, in <code>./plugins</code> or installed: block one_layer (plugins/mine.py, SHA-256 " in report.read_text()
 
 
 def search_with(optimizer: str, nas_command: Command, folder: Path) -> subprocess.CompletedProcess[str]:

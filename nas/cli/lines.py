@@ -78,7 +78,7 @@ def result(event: Mapping[str, Any], study: Study) -> str:
         return ""
     if record.outcome is None:
         return f"trial {record.number} broke: {record.error.strip().splitlines()[-1] if record.error else record.state}"
-    name = f"trial {record.number}"
+    name = f"{'random ' * (record.phase == 'baseline')}trial {record.number}"
     if record.cell and record.phase == "train":
         name = f"seed {record.cell.replicate}"
     elif record.cell:

@@ -86,7 +86,7 @@ def _along(record: StudyRecord, known: Mapping[str, str]) -> Iterator[str]:
         told = []
         if change.appeared:
             appeared = listing(f"{known.get(path, path)} {level_text(value)}" for path, value in change.appeared)
-            told.append(f"{appeared} appeared, at what stands first")
+            told.append(f"{appeared} came along, what stands first in the space")
         if change.vanished:
             told.append(f"{listing(known.get(path, path) for path in change.vanished)} no longer exists")
         if told:

@@ -18,7 +18,7 @@ def again(record: StudyRecord) -> str:
     if record.changes:
         return shlex.join(["nas", "ablate", record.title])
     if not record.is_beside or record.plan is None:
-        return shlex.join(["nas", "search", record.space_file])
+        return shlex.join(["nas", "search", record.space_file, *["--baseline"] * bool(record.planned_baseline)])
     return shlex.join(["nas", "measure", record.space_file, *_asked(record.plan)])
 
 

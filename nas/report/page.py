@@ -282,8 +282,8 @@ def _run(record: StudyRecord, names: Mapping[str, str]) -> Mapping[str, Any]:
     }
 
 
-def _reproduce(record: StudyRecord, scene: Scene | None) -> Mapping[str, str]:
+def _reproduce(record: StudyRecord, scene: Scene | None) -> Mapping[str, Any]:
     git = record.environment.get("git", "")
     commit = str(git.get("commit", "") if isinstance(git, Mapping) else git or "").split(" ")[0]
     again = commands.effects_again(record, scene.effects, RAW_NAME) if scene else ""
-    return {"commit": commit, "command": commands.again(record), "again": again}
+    return {"commit": commit, "command": commands.again(record), "again": again, "plugins": record.own_plugins}

@@ -202,7 +202,7 @@ def facts(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
             lines += [line for i, item in enumerate(value) for line in facts({f"{name}.{i}": item})]
         else:
             text = ", ".join(str(item) for item in value) if isinstance(value, list | tuple) else str(value)
-            lines.append((str(name), text))
+            lines.append((str(name), text or ABSENT))
     return tuple(lines)
 
 

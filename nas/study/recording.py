@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.measuring.ablation import Ablation
 from nas.measuring.design import Twins
+from nas.paths import shipped
 from nas.study.jobs.materials import describe_data
 from nas.values.plans import MeasurePlan
 from nas.values.records import StudyRecord, TrainingRecord
@@ -41,8 +44,19 @@ def record_of(study: Study) -> StudyRecord:
         baseline=study.results.of(study.baseline.ledger.name) if study.baseline and not study.is_beside else (),
         planned_baseline=study.baseline.size(study.results.of(study.search.name)) if study.baseline and not study.is_beside else 0,
         winners=study.design.winners if isinstance(study.design, Twins) else (),
+        own_plugins=tuple(_own_plugins(study)),
         domains={path: decision.domain for path, decision in space.decisions.items()},
     )
+
+
+def _own_plugins(study: Study) -> Iterator[str]:
+    """Yield what somebody else lacks who has this package: plugins from folders or other packages, as the study was begun with."""
+    there = shipped("plugins").resolve()
+    for name, sha256 in study.search.about.get("identity", {}).get("plugins", {}).items():
+        info = study.space.registry.find(*name.split("/", 1))
+        file = Path(info.file).resolve()
+        if there not in file.parents:
+            yield f"{info.kind} {info.name} ({info.package or '/'.join(file.parts[-2:])}, SHA-256 {sha256[:12]}…)"
 
 
 def _plan_of(study: Study) -> MeasurePlan | None:

@@ -123,6 +123,9 @@ class StudyRecord:
     gate: str = ""
     """What samples had to pass before they were trained: `naswot.score, keep 0.5, warm_up 10`; '' where there is no gate."""
 
+    own_plugins: tuple[str, ...] = ()
+    """The plugins it uses that do not ship with this package, each with where it came from and the hash of its source."""
+
     @property
     def objectives(self) -> tuple[tuple[str, Direction], ...]:
         """What was searched for, each with the way that is better: the metric first, then the costs."""
