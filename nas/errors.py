@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -74,6 +75,11 @@ def shown(text: str, limit: int = MAX_SHOWN) -> str:
     """Make any text fit a message: on one line, without control characters, cut where it is very long."""
     plain = text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return plain if len(plain) <= limit else f"{plain[: limit - 1]}…"
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` with the user and password of every URL in it left out."""
+    return re.sub(r"(\w+://)[^/\s@]+@", r"\1", text)
 
 
 def _closest(name: str, known: Sequence[str]) -> str | None:

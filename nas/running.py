@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nas.errors import StudyError
 from nas.study.crew.engines import open_engine
 from nas.study.crew.room import workers_per_gpu
 from nas.study.driving import drive
@@ -57,4 +59,5 @@ class _Recorder:
 
     def _record(self) -> None:
         while not self.done.wait(SYNC_EVERY_S):
-            self.tracker.sync(self.study.record())
+            with suppress(StudyError):  # the ledger does not answer: whoever runs the study says so
+                self.tracker.sync(self.study.record())

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,13 @@ BINARIES = [
 @contextmanager
 def postgresql() -> Iterator[str]:
     """Start PostgreSQL on a socket of its own with an empty database, and give its address; skip, or fail in CI, where it is missing."""
+    with stoppable_postgresql() as (address, _):
+        yield address
+
+
+@contextmanager
+def stoppable_postgresql() -> Iterator[tuple[str, Callable[[str], object]]]:
+    """As `postgresql`, with what `start`s and `stop`s it at once, whoever is connected."""
     if not BINARIES:
         if os.environ.get("CI"):
             pytest.fail("PostgreSQL's server is not installed")
@@ -36,10 +43,16 @@ def postgresql() -> Iterator[str]:
     subprocess.run([*as_user, binaries / "initdb", "-D", folder / "db", "-A", "trust", "-N"], check=True, capture_output=True)
     control = [*as_user, binaries / "pg_ctl", "-D", folder / "db", "-w"]
     options = f"-k {folder} -c listen_addresses= -c fsync=off"
-    subprocess.run([*control, "-o", options, "-l", folder / "log", "start"], check=True, stdout=subprocess.DEVNULL)
+    words = {"start": ["-o", options, "-l", folder / "log", "start"], "stop": ["-m", "immediate", "stop"]}
+
+    def tell(what: str) -> None:
+        subprocess.run([*control, *words[what]], check=True, stdout=subprocess.DEVNULL)
+
+    tell("start")
     try:
         subprocess.run([binaries / "createdb", "-h", folder, "-U", user, "nas"], check=True)
-        yield f"postgresql://{user}@/nas?host={folder}"
+        yield f"postgresql://{user}@/nas?host={folder}", tell
     finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL)
+        if (folder / "db" / "postmaster.pid").exists():
+            tell("stop")
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from nas.cli.tally import Count, Tally
+from nas.errors import without_secrets
 
 if TYPE_CHECKING:
     from nas.study.study import Study
@@ -58,7 +59,7 @@ class Lines(Watcher):
 
 def announce(console: Console, study: Study) -> None:
     """Print which study this is, where its ledger lies and, for a new one, how it differs from the last of its name."""
-    console.print(f"study {study.title} in {study.storage_url}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"study {study.title} in {without_secrets(study.storage_url)}", soft_wrap=True, highlight=False, markup=False)
     if study.changes:
         console.print("A new study, since the last one of this name differs:", highlight=False)
         for line in study.changes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -34,6 +35,9 @@ COMMANDS = {
     "sync": "Bring MLflow up to the ledger, after it was away.",
     "worker": "Join a study as one more worker.",
 }
+
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""What the system says where a file cannot be written for want of room, or of the right to."""
 
 
 class LazyGroup(click.Group):
@@ -102,5 +106,11 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        click.echo(f"Error: {type(error).__name__}: {error}\nThis is a fault of nas itself; --debug shows where.", err=True)
+        if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+            said = (
+                f"{error.filename or 'a file'}: {error.strerror}; what is finished is kept: once that is mended, the same command goes on"
+            )
+        else:
+            said = f"{type(error).__name__}: {error}\nThis is a fault of nas itself; --debug shows where."
+        click.echo(f"Error: {said}", err=True)
         sys.exit(1)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from nas.errors import StudyError
-from nas.tracking.place import is_server, without_secrets
+from nas.errors import StudyError, without_secrets
+from nas.tracking.place import is_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

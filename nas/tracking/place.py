@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,8 +35,3 @@ def store_uri(store: Path) -> str:
 def is_server(uri: str) -> bool:
     """Say whether `uri` names a tracking server, which has its own place for artifacts, rather than a database."""
     return urlsplit(uri).scheme in ("http", "https") or uri.startswith("databricks")
-
-
-def without_secrets(text: str) -> str:
-    """Return `text` with the user and password of every URL in it left out."""
-    return re.sub(r"(\w+://)[^/\s@]+@", r"\1", text)

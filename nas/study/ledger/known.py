@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nas.errors import UserError, nearest
+from nas.errors import UserError, nearest, without_secrets
 from nas.study.ledger.storage import open_storage
 
 KEPT = ("key", "hash", "name", "space_text", "space_file", "identity", "plugins", "data")
@@ -59,7 +59,8 @@ def find_study(title: str | None, storage_url: str) -> dict[str, Any]:
     if chosen is None or (title and title != bare and title not in chosen["beside"]):
         names = [name for about in known for name in (about["title"], *about["beside"])]
         hint = nearest(title or "", names) if names else "; run `nas search` first"
-        raise UserError(f"no study '{title or ''}' in {storage_url}{hint}")
+        named = f" '{title}'" if title else ""
+        raise UserError(f"no study{named} in {without_secrets(storage_url)}{hint}")
     return chosen
 
 

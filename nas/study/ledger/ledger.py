@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from nas.study.ledger.finished import Finished
 from nas.study.ledger.memory import Memory
 from nas.study.ledger.slots import Slot, group_of, leading
+from nas.study.ledger.storage import HEARTBEAT_S
 from nas.study.ledger.trials import KILLED, OPEN, SEEDS, cell_of, record_of
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar
@@ -200,8 +201,8 @@ class Ledger:
         return self._memory.release(trial_id, attributes)
 
     def silent(self) -> set[int]:
-        """Return the ids of the running trials whose workers have said nothing for longer than the grace period."""
-        return self._memory.silent(self.study._study_id)
+        """Return the ids of the running trials whose workers have said nothing for longer than the grace period, and could have."""
+        return set() if self._memory.watch.was_away(2 * HEARTBEAT_S) else self._memory.silent(self.study._study_id)
 
     def beat(self, trial: Trial) -> None:
         """Say that the worker of a running trial is alive."""

@@ -24,6 +24,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.study.ledger import writing
+from nas.study.ledger.outages import Watch, outliving
 from nas.study.ledger.reading import read_trials
 from nas.study.ledger.trials import TOLD
 
@@ -62,8 +63,9 @@ class _Known:
 class Memory(_CachedStorage):
     """A database behind the memory of its trials."""
 
-    def __init__(self, backend: optuna.storages.RDBStorage) -> None:
+    def __init__(self, backend: optuna.storages.RDBStorage, watch: Watch) -> None:
         super().__init__(backend)
+        self.watch = watch
         self._known: defaultdict[int, _Known] = defaultdict(_Known)
         self._patience_s = 0.0
 
@@ -82,10 +84,12 @@ class Memory(_CachedStorage):
         with self._lock:
             return self._known[study_id].finished[count:]
 
+    @outliving
     def silent(self, study_id: int) -> set[int]:
         """Return the ids of the running trials of a study whose workers have said nothing for longer than the grace period."""
         return set(self._backend._get_stale_trial_ids(study_id))
 
+    @outliving
     def count_told(self) -> Counter[int]:
         """Return how many trials of each study have been told, by its id, without reading them."""
         trial = models.TrialModel
@@ -109,6 +113,7 @@ class Memory(_CachedStorage):
             with closing(engine.raw_connection()) as connection:  # not in a transaction, where SQLite would refuse
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
+    @outliving
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """Return one trial as it is now. Raises KeyError where there is none."""
         with self._lock:
@@ -133,14 +138,17 @@ class Memory(_CachedStorage):
         """Keep an attribute of a trial."""
         self.set_trial_user_attrs(trial_id, {key: value})
 
+    @outliving
     def set_trial_user_attrs(self, trial_id: int, attributes: Mapping[str, Any], *, drop: Sequence[str] = ()) -> None:
         """Keep attributes of a trial, and `drop` others, all at once."""
         writing.note(self._backend.engine, trial_id, attributes, drop=drop)
 
+    @outliving
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         """Keep what a trial has come to at a step."""
         writing.report(self._backend.engine, trial_id, step, intermediate_value)
 
+    @outliving
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:  # fmt: skip
@@ -154,6 +162,7 @@ class Memory(_CachedStorage):
             check_distribution_compatibility(known, distribution)
             writing.decide(self._backend.engine, trial_id, param_name, param_value_internal, distribution)
 
+    @outliving
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """Let a trial run, if it was waiting still, or finish with its values; say whether that was so."""
         if not state.is_finished():
@@ -161,7 +170,22 @@ class Memory(_CachedStorage):
         writing.close(self._backend.engine, trial_id, state, values or ())
         return True
 
+    @outliving
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        """Keep an attribute of a study."""
+        super().set_study_user_attr(study_id, key, value)
+
+    @outliving
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Say that the worker of a running trial is alive."""
+        super().record_heartbeat(trial_id)
+
     # --- what is read ------------------------------------------------------------------------------------------------
+
+    @outliving
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """Return the attributes of a study."""
+        return super().get_study_user_attrs(study_id)
 
     def _read(self, study_id: int) -> None:
         known = self._known[study_id]
@@ -170,6 +194,7 @@ class Memory(_CachedStorage):
             self._read_trials_from_remote_storage(study_id)
             known.read_at = now
 
+    @outliving
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         """Read those trials that had not finished, and those that are new."""
         with self._lock:

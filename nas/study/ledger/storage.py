@@ -12,8 +12,9 @@ from typing import Any
 import optuna
 import sqlalchemy
 
-from nas.errors import StudyError
+from nas.errors import StudyError, without_secrets
 from nas.study.ledger.memory import Memory
+from nas.study.ledger.outages import Watch, mended_by
 
 HEARTBEAT_S = 10
 GRACE_S = 60
@@ -28,7 +29,7 @@ def default_storage(store: Path) -> str:
 
 def open_storage(url: str) -> Memory:
     """Open the database, behind a memory of its trials. Raises StudyError where it cannot be reached."""
-    sqlite = url.startswith("sqlite")
+    sqlite, watch = url.startswith("sqlite"), Watch(url)
     if url.startswith(("postgresql://", "postgres://")):
         url = f"postgresql+psycopg://{url.partition('://')[2]}"
     if sqlite:
@@ -43,12 +44,20 @@ def open_storage(url: str) -> Memory:
             )
         if sqlite:
             _adapt(database.engine)
-        return Memory(database)
+        watch.over(database.engine)
+        return Memory(database, watch)
     except ModuleNotFoundError as error:
         needed = "pip install 'nas-ablation[postgresql]'" if error.name == "psycopg" else f"install the package '{error.name}'"
-        raise StudyError(f"cannot open the ledger {url}: its driver is not installed; {needed}") from error
+        raise StudyError(f"cannot open the ledger {watch.name}: its driver is not installed; {needed}") from error
     except Exception as error:  # SQLAlchemy, the driver and Optuna each raise their own
-        raise StudyError(f"cannot open the ledger {url}: {error}") from error
+        raise StudyError(f"cannot open the ledger {watch.name}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what the driver said first, SQLAlchemy adds a paragraph of its own, and what helps."""
+    said = getattr(error, "orig", None) or error
+    mend = mended_by(said)
+    return without_secrets(str(said).strip().partition("\n")[0]) + (f"; it goes on {mend}" if mend else "")
 
 
 def _adapt(engine: sqlalchemy.Engine) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import optuna
 from optuna.trial import Trial
 
+from nas.errors import StudyError
 from nas.registry import Registry, discover
 from nas.sampling import Sample
 from nas.study.crew.crew import Task
@@ -166,5 +168,6 @@ class _Heartbeat:
 
     def _beat(self) -> None:
         while not self.done.wait(HEARTBEAT_S):
-            for trial in self.trials:
-                self.ledger.beat(trial)
+            with suppress(StudyError):  # the ledger does not answer: the training will see, or it is back by the next time
+                for trial in self.trials:
+                    self.ledger.beat(trial)
