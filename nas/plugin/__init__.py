@@ -17,7 +17,7 @@ from nas.plugin.declaring import Bounds, Count, Each, Factory, Fraction, Positiv
 from nas.plugin.networks import Activation, GeneratorFor, Head, Initialisation, Network, Norm, Stem
 from nas.plugin.pictures import Encoded, PictureFiles, Pictures, file_stamp
 from nas.plugin.probes import Examples, Figure, Moment, Probe, Reading, Subject
-from nas.plugin.recipes import Augmentation, Optimizer, Schedule
+from nas.plugin.recipes import Augmentation, Optimizer, Schedule, moved
 from nas.plugin.tasks import Task
 from nas.plugin.units import Block, LongSkip, Shortcut, Unit, last_layer, make_unit
 from nas.values.metrics import ACCURACY, IOU, LOSS, MSE, R2, Metric
@@ -78,6 +78,7 @@ __all__ = [
     "file_stamp",
     "last_layer",
     "make_unit",
+    "moved",
     "plugin",
     "use",
 ]

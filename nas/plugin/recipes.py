@@ -9,6 +9,13 @@ import torch
 from torch import Tensor, nn
 
 
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device, without waiting for what that device still has to do, as `tensor.to(device)` would on a GPU."""
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 class Optimizer:
     """A recipe for a `torch.optim.Optimizer`: `build(parameters)`."""
 
@@ -33,7 +40,8 @@ class Augmentation:
     """A random change of training inputs, made on whole batches on the device: `apply(inputs, generator)`.
 
     What is random must be drawn from `generator`, which lies on the CPU, in an amount that depends on the shape of a batch alone:
-    so twins see equal changes, whatever their networks draw. Inputs come normalised: 0 is the mean colour.
+    so twins see equal changes, whatever their networks draw; `nas.plugin.moved` takes it to where the inputs lie. Inputs come
+    normalised: 0 is the mean colour.
     """
 
     kind: ClassVar[str] = "augmentation"

@@ -38,7 +38,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Figures:
-    """Loss and summed tally over the part with these targets, from answers of this shape."""
+    """Loss and summed tally over the part with these targets, from answers of this shape; both on the CPU."""
 
     loss: float
     tally: Tensor
@@ -58,7 +58,7 @@ class Course:
         self.failure, self.pruned = "", False
 
     def note(self, part: str, loss: float, tally: Tensor) -> None:
-        """Take up an epoch's figures on one part."""
+        """Take up an epoch's figures on one part; the tally lies on the CPU."""
         for name, value in {"loss": loss, **self.goal.task.figures(tally)}.items():
             self.curves.setdefault(f"{part}_{name}", []).append(value)
 

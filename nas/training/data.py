@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nas.errors import UserError
-from nas.plugin import Data, Pictures
+from nas.plugin import Data, Pictures, moved
 from nas.training.dividing import Rows, divide
 from nas.values.seeds import derive
 
@@ -21,7 +22,7 @@ TRAIN_SHARE = 0.8
 NORMALISED_BY = 10_000
 """Pictures of the training split, at most, whose mean and deviation normalise all."""
 DEVICE_SHARE = 0.5
-"""A part that takes more of an accelerator's free memory stays with the host, and each batch is moved."""
+"""A data set that takes more of what a process may have of an accelerator's memory stays with the host, and each batch is moved."""
 
 Batch = Tensor | tuple[Tensor, Tensor]
 """What a loop is given: the indices of a batch; beside them its inputs as they came, where those are not in memory."""
@@ -57,17 +58,46 @@ class Part:
         index, raw = batch if isinstance(batch, tuple) else (batch, self.read(batch))
         raw = raw.to(self.mean.device, non_blocking=True)
         inputs = raw.float() / 255 if raw.dtype == torch.uint8 else raw
-        return (inputs - self.mean) / self.std, self.targets[index.to(self.targets.device)]
+        return (inputs - self.mean) / self.std, moved(self.targets[index.to(self.targets.device)], self.mean.device)
 
     def to(self, device: torch.device) -> Part:
-        """Return the part for a device: its inputs lie there too where they fit."""
-        moved = replace(self, targets=self.targets.to(device), mean=self.mean.to(device), std=self.std.to(device))
-        if device.type == "cpu" or isinstance(self.source, Pictures):
-            return moved
-        num_bytes = len(self) * self.source[0].numel() * self.source.element_size()
-        if device.type == "cuda" and num_bytes > DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
-            return moved
-        return replace(moved, source=self.source[self.rows].to(device), rows=torch.arange(len(self), device=device))
+        """Return the part for a device. Its inputs lie there too where they fit: once for all parts, splits and trainings.
+
+        Batches are to be named by indices on the device of `rows`: others have to be moved, one by one.
+        """
+        ready = replace(self, mean=self.mean.to(device), std=self.std.to(device))
+        if device.type == "cpu" or isinstance(self.source, Pictures) or not (resident := _resident.of(self.source, device)):
+            return ready
+        return replace(ready, source=resident[0], rows=self.rows.to(device), targets=self.targets.to(device))
+
+
+class _Resident:
+    """The inputs of one data set on an accelerator, kept there from one training of this process to the next."""
+
+    def __init__(self) -> None:
+        self.given: Tensor | None = None
+        self.there: tuple[Tensor, ...] = ()
+
+    def of(self, source: Tensor, device: torch.device) -> tuple[Tensor, ...]:
+        """Return `source` on a device; () where it has no room there."""
+        if self.given is not source or self.there[0].device != device:
+            self.given, self.there = None, ()
+            if source.numel() * source.element_size() > DEVICE_SHARE * room_on(device):
+                return ()
+            self.given, self.there = source, (source.to(device),)
+        return self.there
+
+
+_resident = _Resident()
+
+
+def room_on(device: torch.device) -> float:
+    """Return how many bytes this process may still take of an accelerator's memory: all that it likes where nobody can say."""
+    if device.type != "cuda":
+        return math.inf
+    free, total = torch.cuda.mem_get_info(device)
+    share = torch.cuda.get_per_process_memory_fraction(device) if hasattr(torch.cuda, "get_per_process_memory_fraction") else 1.0
+    return min(free, share * total - torch.cuda.memory_reserved(device))
 
 
 @dataclass(frozen=True)
@@ -154,11 +184,13 @@ class Batches:
     """The training order: each epoch a fresh permutation from a stream of its own, cut into batches of indices.
 
     A last batch of one example is joined to the one before, since batch normalisation cannot use it. Of several processes
-    that train one network, each gets its own share of every batch.
+    that train one network, each gets its own share of every batch. An epoch's indices are moved to `device` at once.
     """
 
-    def __init__(self, num_examples: int, batch_size: int, *, seed: int, rank: int = 0, num_ranks: int = 1) -> None:
-        self.rank, self.num_ranks = rank, num_ranks
+    def __init__(
+        self, num_examples: int, batch_size: int, *, seed: int, rank: int = 0, num_ranks: int = 1, device: torch.device | None = None
+    ) -> None:
+        self.rank, self.num_ranks, self.device = rank, num_ranks, device
         self.num_examples, self.batch_size = num_examples, min(batch_size, num_examples)
         self.generator = torch.Generator().manual_seed(derive(seed, "order"))
 
@@ -172,7 +204,7 @@ class Batches:
         return full + (left > 1)
 
     def __iter__(self) -> Iterator[Tensor]:
-        order = torch.randperm(self.num_examples, generator=self.generator)
+        order = torch.randperm(self.num_examples, generator=self.generator).to(self.device)
         starts = [i * self.batch_size for i in range(len(self))]
         for start, end in zip(starts, [*starts[1:], self.num_examples], strict=True):
             yield order[start:end][self.rank :: self.num_ranks]

@@ -20,7 +20,7 @@ from nas.training.augmenting import Augmenter
 from nas.training.checkpoint import Checkpoint, random_state, set_random_state, stopwatch
 from nas.training.course import Course, Figures, Goal
 from nas.training.data import Batch, Batches, Part, Split
-from nas.training.loading import Stretches, loader
+from nas.training.loading import Counted, Stretches, loader
 from nas.training.speeding import compiled, lay_out
 from nas.values.outcome import Cost, Outcome
 from nas.values.seeds import derive
@@ -69,6 +69,7 @@ class _Module(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         self.parts: dict[str, Part] = {name: getattr(self.split, name).to(self.device) for name in ("train", "val", "test")}
+        self.evaluated = {name: self._evaluated(part) for name, part in self.parts.items()}
         self.num_steps = self.recipe.epochs * len(self._batches())
         self.laid_out = lay_out(self.network, self.recipe, self._sample)
         self.compute = compiled(self.network, self.recipe)
@@ -86,9 +87,13 @@ class _Module(pl.LightningModule):
 
     def _batches(self) -> Batches:
         # Every process of a distributed run has the same order; each takes its own share of the batch.
-        return Batches(
-            len(self.split.train), self.recipe.batch_size, seed=self.seed, rank=self.global_rank, num_ranks=self.trainer.world_size
-        )
+        part, ranks = self.parts["train"], {"rank": self.global_rank, "num_ranks": self.trainer.world_size}
+        return Batches(len(part), self.recipe.batch_size, seed=self.seed, device=part.rows.device, **ranks)
+
+    def _evaluated(self, part: Part) -> Counted[Batch]:
+        """Return all of a part, batch by batch."""
+        rows = torch.arange(len(part), device=part.rows.device)
+        return loader(part, rows.split(evaluation_batch(part, self.recipe.batch_size)))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = self.recipe.optimizer().build(self.network.parameters())
@@ -118,15 +123,17 @@ class _Module(pl.LightningModule):
             self._take_step(one)
 
     def _take_step(self, batch: Batch) -> None:
-        inputs, targets = self.trainer.precision_plugin.convert_input(self.augmented(*self.parts["train"].take(batch)))
+        # Nothing here may wait for an accelerator: it is told of steps ahead of those that it computes.
+        taken = self.augmented(*self.parts["train"].take(batch))
+        inputs, targets = self.trainer.precision_plugin.convert_input(taken)
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)  # one optimizer was configured
         factor = self.schedule.factor(self.step, self.num_steps)
         for group, rate in zip(optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
+        optimizer.zero_grad()
         outputs = self.compute(self.laid_out(inputs))
         loss = self.goal.task.loss(outputs, targets, label_smoothing=self.recipe.label_smoothing)
-        optimizer.zero_grad()
         self.manual_backward(loss)
         if self.recipe.gradient_clip_val is not None:
             self._clip(optimizer.optimizer, self.recipe.gradient_clip_val)
@@ -134,7 +141,7 @@ class _Module(pl.LightningModule):
         self.step += 1
         self.goal.on_step(self.step)
         with torch.no_grad():
-            tally = self.goal.task.tally(outputs, targets)
+            tally = self.goal.task.tally(outputs.float(), taken[1])
             self.tallies = tally if self.tallies is None else self.tallies + tally
             self.total += loss.detach() * len(targets)
             self.count += len(targets)
@@ -153,7 +160,7 @@ class _Module(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         self.epoch += 1
         assert self.tallies is not None  # an epoch has at least one step
-        if self.course.diverged(self.total.item() / self.count, self.tallies):
+        if self.course.diverged(self.total.item() / self.count, self.tallies.cpu()):
             self.trainer.should_stop = True
             return
         val = self.evaluate_part("val")
@@ -191,14 +198,15 @@ class _Module(pl.LightningModule):
         part, task = self.parts[name], self.goal.task
         losses, tallies = [], []
         self.network.eval()
-        for batch in loader(part, torch.arange(len(part)).split(evaluation_batch(part, self.recipe.batch_size))):
+        for batch in self.evaluated[name]:
             inputs, targets = part.take(batch)
             with self.trainer.precision_plugin.val_step_context():
                 outputs = self.network(self.laid_out(self.trainer.precision_plugin.convert_input(inputs))).float()
             losses.append(task.loss(outputs, targets) * (len(targets) / len(part)))
             tallies.append(task.tally(outputs, targets))
         self.network.train()
-        return Figures(float(torch.stack(losses).sum()), torch.stack(tallies).sum(0), part.targets, tuple(outputs.shape[1:]))
+        tally, targets = torch.stack(tallies).sum(0).cpu(), getattr(self.split, name).targets
+        return Figures(float(torch.stack(losses).sum()), tally, targets, tuple(outputs.shape[1:]))
 
 
 def evaluation_batch(part: Part, at_least: int, *, together: int = 1) -> int:

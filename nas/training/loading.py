@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
@@ -47,14 +46,14 @@ class Stretches(Generic[T_co]):
 def loader(part: Part, batches: Counted[Tensor], *, processes: int | None = None) -> Counted[Batch]:
     """Return the batches that `batches` names, in its order, for `part.take`.
 
-    Encoded pictures are decoded by `processes` of their own; by default by some beside an accelerator's training, and by the
-    training itself on a CPU, whose cores are busy.
+    Encoded pictures are decoded by `processes` of their own; by default, beside an accelerator's training, by as many as this process
+    has threads, its share of the cores, and by the training itself on a CPU, whose cores are busy.
     """
     if not isinstance(part.source, Pictures):
         return batches
     accelerated = part.mean.device.type != "cpu"
     if processes is None:
-        processes = min(MAX_DECODERS, (os.cpu_count() or 1) // max(1, torch.cuda.device_count())) if accelerated else 0
+        processes = min(MAX_DECODERS, torch.get_num_threads()) if accelerated else 0
     return DataLoader(
         _Decoded(part), batch_sampler=batches, collate_fn=_as_it_is, num_workers=processes, pin_memory=accelerated,  # type: ignore[arg-type]
         persistent_workers=processes > 0,

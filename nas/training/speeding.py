@@ -50,7 +50,7 @@ def _is_unsafe(network: nn.Module, sample: Tensor) -> bool:
     if sample.device.type != "cpu":
         return False
     was_training = network.training
-    with torch.no_grad(), torch.random.fork_rng(), (seen := _Convolutions()):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), (seen := _Convolutions()):
         network.eval()(sample)
     network.train(was_training)
     return seen.found

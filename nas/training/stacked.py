@@ -96,7 +96,8 @@ class _Module(pl.LightningModule):
         return Stretches(batches, self.trainer.strategy)
 
     def _batches(self) -> _Together:
-        return _Together([Batches(len(m.split.train), m.recipe.batch_size, seed=m.seed) for m in self.members])
+        pairs = zip(self.members, self.parts["train"], strict=True)
+        return _Together([Batches(len(part), m.recipe.batch_size, seed=m.seed, device=part.rows.device) for m, part in pairs])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         recipes = [member.recipe for member in self.members]
@@ -113,10 +114,10 @@ class _Module(pl.LightningModule):
         set_random_state(self.resumed["random"], self.device)
         for augmenter, state in zip(self.augmented, self.resumed["members"], strict=True):
             augmenter.generator.set_state(state["augment"])
-        for course, state, part in zip(self.courses, self.resumed["members"], self.parts[self.goal.final_part], strict=True):
+        for course, state, member in zip(self.courses, self.resumed["members"], self.members, strict=True):
             if state["final"]:
                 loss, tally, shape = state["final"]
-                course.final = Figures(loss, tally.to(self.device), part.targets, tuple(shape))
+                course.final = Figures(loss, tally, getattr(member.split, self.goal.final_part).targets, tuple(shape))
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch  # the parts know where their inputs lie
@@ -131,17 +132,17 @@ class _Module(pl.LightningModule):
 
     def _take_step(self, batch: tuple[Tensor, ...]) -> None:
         parts, task = self.parts["train"], self.goal.task
-        taken = [change(*part.take(index)) for change, part, index in zip(self.augmented, parts, batch, strict=True)]
-        taken = self.trainer.precision_plugin.convert_input(taken)
+        given = [change(*part.take(index)) for change, part, index in zip(self.augmented, parts, batch, strict=True)]
+        taken = self.trainer.precision_plugin.convert_input(given)
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)  # one optimizer was configured
         factor = self.schedule.factor(self.step, self.num_steps)
         for group, rate in zip(optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
+        self.stack.zero_grad()
         outputs = self.stack(torch.stack([inputs for inputs, _ in taken], 1))
         answered = [(own, targets) for own, (_, targets) in zip(outputs, taken, strict=True)]
         losses = torch.stack([task.loss(own, targets, label_smoothing=self.recipe.label_smoothing) for own, targets in answered])
-        self.stack.zero_grad()
         self.manual_backward(losses.sum())
         if self.hands_out:
             self.stack.hand_out(self.views)
@@ -151,7 +152,7 @@ class _Module(pl.LightningModule):
         optimizer.step()
         self.step += 1
         with torch.no_grad():
-            tally = torch.stack([task.tally(own, targets) for own, targets in answered])
+            tally = torch.stack([task.tally(own.float(), targets) for own, (_, targets) in zip(outputs, given, strict=True)])
             self.tallies = tally if self.tallies is None else self.tallies + tally
             self.totals += losses.detach() * len(batch[0])
             self.count += len(batch[0])
@@ -160,8 +161,8 @@ class _Module(pl.LightningModule):
         self.epoch += 1
         assert self.tallies is not None  # an epoch has at least one step
         open_ = [k for k, course in enumerate(self.courses) if not course.failure]
-        totals = self.totals.tolist()
-        lost = [k for k in open_ if self.courses[k].diverged(totals[k] / self.count, self.tallies[k])]
+        totals, tallies = self.totals.tolist(), self.tallies.cpu()
+        lost = [k for k in open_ if self.courses[k].diverged(totals[k] / self.count, tallies[k])]
         if lost:
             # As it stands where it diverged: the others go on.
             self._finish(lost)
@@ -218,7 +219,8 @@ class _Module(pl.LightningModule):
         parts, task = self.parts[name], self.goal.task
         losses, tallies, size = [], [], len(parts[0])
         self.stack.eval()
-        for index in torch.arange(size).split(evaluation_batch(parts[0], self.recipe.batch_size, together=len(parts))):
+        rows = torch.arange(size, device=parts[0].rows.device)
+        for index in rows.split(evaluation_batch(parts[0], self.recipe.batch_size, together=len(parts))):
             taken = [part.take(index) for part in parts]
             with self.trainer.precision_plugin.val_step_context():
                 inputs = self.trainer.precision_plugin.convert_input(torch.stack([inputs for inputs, _ in taken], 1))
@@ -227,8 +229,9 @@ class _Module(pl.LightningModule):
             losses.append(torch.stack([task.loss(own, targets) for own, targets in answered]) * (len(index) / size))
             tallies.append(torch.stack([task.tally(own, targets) for own, targets in answered]))
         self.stack.train()
-        loss, tally = torch.stack(losses).sum(0).tolist(), torch.stack(tallies).sum(0)
-        return tuple(Figures(loss[k], tally[k], part.targets, tuple(outputs[k].shape[1:])) for k, part in enumerate(parts))
+        loss, tally = torch.stack(losses).sum(0).tolist(), torch.stack(tallies).sum(0).cpu()
+        targets = [getattr(member.split, name).targets for member in self.members]
+        return tuple(Figures(loss[k], tally[k], targets[k], tuple(outputs[k].shape[1:])) for k in range(len(parts)))
 
 
 class _Together:

@@ -96,10 +96,10 @@ def why_not_stacked(make: Callable[[int], nn.Module], inputs: Tensor, targets: T
     They are tried on `inputs` (N, …) and `targets` (N, …): outputs, gradients and buffers in float64 have to be those of each network
     alone, while they train and when they answer, and nothing may be drawn at random.
     """
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # on the CPU, whatever else there is
         alone = [make(seed).train() for seed in (0, 1)]
         shares = [(inputs[k::2].double(), targets[k::2]) for k in (0, 1)]
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         before = torch.get_rng_state()
         try:
             stack = Stack([copy.deepcopy(network).double() for network in alone])

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.plugin import Augmentation, Count, Fraction, plugin
+from nas.plugin import Augmentation, Count, Fraction, moved, plugin
 
 
 @plugin("flip")
@@ -20,7 +20,7 @@ class Flip(Augmentation):
 
     def apply(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        mirrored = (torch.rand(len(inputs), generator=generator) < self.p).to(inputs.device)
+        mirrored = moved(torch.rand(len(inputs), generator=generator) < self.p, inputs.device)
         return torch.where(mirrored.view(-1, 1, 1, 1), inputs.flip(-1), inputs)
 
 
@@ -39,7 +39,7 @@ class PadCrop(Augmentation):
     def apply(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         batch, channels, height, width = inputs.shape
-        corner = torch.randint(2 * self.padding + 1, (2, batch, 1), generator=generator).to(inputs.device)
+        corner = moved(torch.randint(2 * self.padding + 1, (2, batch, 1), generator=generator), inputs.device)
         padded = F.pad(inputs, (self.padding,) * 4)
         rows = (corner[0] + torch.arange(height, device=inputs.device)).view(batch, 1, height, 1)
         columns = (corner[1] + torch.arange(width, device=inputs.device)).view(batch, 1, 1, width)
@@ -60,6 +60,6 @@ class Cutout(Augmentation):
         for length in inputs.shape[2:]:
             start = torch.randint(length, (len(inputs), 1), generator=generator) - self.size // 2
             places = torch.arange(length)
-            inside.append(((places >= start) & (places < start + self.size)).to(inputs.device))
+            inside.append(moved((places >= start) & (places < start + self.size), inputs.device))
         hole = inside[0][:, None, :, None] & inside[1][:, None, None, :]
         return inputs.masked_fill(hole, 0.0)

@@ -40,7 +40,7 @@ class Classification(Task):
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Right answers and answers: (B, C), (B,) -> (2,)."""
         correct = (outputs.argmax(1) == targets).sum()
-        return torch.stack((correct, correct.new_tensor(len(targets))))
+        return torch.stack((correct, torch.full_like(correct, len(targets))))
 
     def figures(self, tally: Tensor) -> Mapping[str, float]:
         """The share of right answers."""

@@ -57,7 +57,7 @@ class Generation(Task):
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """How many, sums and sums of products of D features, made and real: (B, C + 3, H, W), (B, C, H, W) -> (1 + 2(D + D²),)."""
-        parts = [torch.tensor([float(len(targets))], device=targets.device)]
+        parts = [torch.full((1,), float(len(targets)), device=targets.device)]
         for pictures in (outputs[:, :-SCORES], targets):
             flat = self._read(pictures)
             parts += [flat.sum(0), (flat.T @ flat).flatten()]

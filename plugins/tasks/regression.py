@@ -46,9 +46,9 @@ class Regression(Task):
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Squared errors, squared targets, how many of each, examples, and the targets by column: (B, D), (B, D) -> (D + 4,)."""
-        squares = torch.stack(((outputs - targets).square().sum(), targets.square().sum()))
-        counts = squares.new_tensor((targets.numel(), len(targets)))
-        return torch.cat((squares, counts, targets.sum(0)))
+        error, square = (outputs - targets).square().sum(), targets.square().sum()
+        counts = (torch.full_like(error, count) for count in (targets.numel(), len(targets)))
+        return torch.cat((torch.stack((error, square, *counts)), targets.sum(0)))
 
     def figures(self, tally: Tensor) -> Mapping[str, float]:
         """R² over all columns, and the mean squared error."""

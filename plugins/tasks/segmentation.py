@@ -62,9 +62,11 @@ class Segmentation(Task):
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Pixels of each class that are rightly in it, were put in it, belong in it: (B, C, H, W), (B, H, W) -> (3C,)."""
-        given, num_classes = outputs.argmax(1), outputs.shape[1]
-        counted = (targets[given == targets], given.flatten(), targets.flatten())
-        return torch.cat([pixels.bincount(minlength=num_classes) for pixels in counted])
+        size = outputs.shape[1]
+        places = (outputs.argmax(1) * size + targets).flatten()
+        # Not by bincount, whose size hangs on the values: the program would wait for them at every step on a GPU.
+        counts = places.new_zeros(size * size).scatter_add_(0, places, torch.ones_like(places)).view(size, size)
+        return torch.cat((counts.diagonal(), counts.sum(1), counts.sum(0)))
 
     def figures(self, tally: Tensor) -> Mapping[str, float]:
         """The mean IoU over the classes that occur."""

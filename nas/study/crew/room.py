@@ -6,11 +6,12 @@ import math
 
 import torch
 
+from nas.plugin import Pictures
 from nas.sampling import first_choice, keyed_draw, sample
 from nas.space import Space
 from nas.study.crew.crew import num_cores
-from nas.study.jobs.materials import describe_data
-from nas.study.jobs.memory import FLOAT_BYTES, Demand, Room, demand_of, free_memory
+from nas.study.jobs.materials import ready_data
+from nas.study.jobs.memory import Demand, Room, demand_of, free_memory
 from nas.values.architecture import Configuration
 
 CONTEXT_BYTES = 600 * 2**20
@@ -72,18 +73,21 @@ def need_of(space: Space) -> int:
 def room_of(space: Space, workers: int) -> Room:
     """Return what each of `workers` on this machine may take for its trainings: its share of a GPU where there are any, else of the memory.
 
-    On a GPU each network of a group has its examples for itself.
+    On a GPU the examples lie there too, once for all that a worker trains.
     """
     if gpus := torch.cuda.device_count():
         free, _total = torch.cuda.mem_get_info(0)
-        return Room(max(0, free // math.ceil(workers / gpus) - CONTEXT_BYTES), _bytes_of_data(space))
+        return Room(max(0, free // math.ceil(workers / gpus) - CONTEXT_BYTES - _bytes_of_data(space)))
     free_here = free_memory()
     return Room(None if free_here is None else max(0, free_here // workers - PROCESS_BYTES))
 
 
 def _bytes_of_data(space: Space) -> int:
-    data = describe_data(space)
-    return int(FLOAT_BYTES * data["num_examples"] * math.prod(data["input_shape"]))
+    configuration = sample(space, first_choice).configuration
+    inputs = ready_data(configuration.data, space.registry, configuration.task).inputs
+    if isinstance(inputs, Pictures):
+        return 0  # they are streamed
+    return inputs.numel() * inputs.element_size()
 
 
 def _need(space: Space, configuration: Configuration, data: int) -> int:

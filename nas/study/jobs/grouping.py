@@ -127,7 +127,7 @@ class Grouping:
         return self._taken(planned, room, 2) if self.most(planned, room) < 2 else ""
 
     def _taken(self, planned: PlannedTraining, room: Room, count: int) -> str:
-        taken = self._demand(planned.sample.configuration).num_bytes + room.data
+        taken = self._demand(planned.sample.configuration).num_bytes
         networks = "a network of it takes" if count == 1 else f"{count} networks of it take"
         return f"{networks} {_gigabytes(count * taken)} while training, and a worker here has {_gigabytes(room.free or 0)} for it"
 

@@ -63,14 +63,13 @@ def counting() -> Iterator[dict[int, int]]:
 
 @dataclass(frozen=True)
 class Room:
-    """What a worker may take of memory for its trainings, in bytes, None where nothing says; each network's examples take `data`."""
+    """What a worker may take of memory for its trainings, in bytes, None where nothing says."""
 
     free: int | None = None
-    data: int = 0
 
     def num_networks(self, demand: Demand) -> float:
         """Return how many networks of a demand fit in at once: a stack of K keeps K times what one does."""
-        return math.inf if self.free is None else self.free // (demand.num_bytes + self.data)
+        return math.inf if self.free is None else self.free // demand.num_bytes
 
 
 def free_memory() -> int | None:
