@@ -1,19 +1,18 @@
-"""What one would write by hand for CIFAR-10: Optuna, Lightning and MLflow as their pages show them; `--bare`: a loop that records nothing.
+"""What one would write by hand for pictures: Optuna, Lightning and MLflow as their pages show them; and a bare loop that records nothing.
 
-Both train ResNets of 20 layers with and without shortcuts on whatever accelerator is there, and print the seconds they took.
+Both train ResNets of 20 layers with and without shortcuts on whatever accelerator is there, for `gpu.py`.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
 import os
 import random
 import tempfile
 import time
 import warnings
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import optuna
 import pytorch_lightning as pl
@@ -27,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 
 BATCH, LR, PADDING = 128, 0.1, 4
 WIDTHS = (16, 32, 64)
+ReadIn = tuple[Tensor, Tensor, list[int], list[int]]
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
@@ -47,27 +47,30 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return picture, int(self.targets[index])
 
 
-def read(folder: Path, examples: int) -> tuple[Tensor, Tensor, list[int], list[int]]:
-    """Return all pictures, their classes, and the rows of the training and the validation part."""
+def read(data: Mapping[str, Mapping[str, Any]]) -> ReadIn:
+    """Return all pictures of a space's data set, their classes, and the rows of the training and the validation part."""
     from nas.registry import discover
-    from nas.study.jobs.materials import load_data
+    from nas.study.jobs.materials import ready_data
+    from nas.testing.subject import completed
     from nas.values.architecture import PluginNode
 
-    data = load_data(PluginNode("parquet", (("path", str(folder.resolve())), *((("limit", examples),) if examples else ()))), discover([]))
-    inputs, targets, own = data.inputs[torch.arange(len(data.targets))], data.targets, len(data.targets) - data.num_test
+    ((name, parameters),) = data.items()
+    registry = discover([])
+    found = ready_data(completed(registry, "data", PluginNode(name, tuple(parameters.items()))), registry)
+    inputs, targets, own = found.inputs[torch.arange(len(found.targets))], found.targets, len(found.targets) - found.num_test
     train, val = train_test_split(range(own), train_size=0.8, stratify=targets[:own], random_state=0)
     return inputs, targets, train, val
 
 
-def with_libraries(arguments: argparse.Namespace, read_in: tuple[Tensor, Tensor, list[int], list[int]]) -> dict[str, object]:
-    """Train the list under Optuna and Lightning, logged to MLflow."""
+def handwritten(read_in: ReadIn, *, epochs: int, replicates: int) -> dict[str, Any]:
+    """Train under Optuna and Lightning, logged to MLflow."""
     inputs, targets, train, val = read_in
     mean, std = (value.view(-1, 1, 1) for value in channel_figures(inputs[train]))
     parts = [Pictures(inputs[rows], targets[rows], mean, std, rows is train) for rows in (train, val)]
     processes = min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
     with tempfile.TemporaryDirectory() as folder:
         study = optuna.create_study(direction="maximize", storage=f"sqlite:///{folder}/optuna.db")
-        for seed in range(arguments.replicates):
+        for seed in range(replicates):
             for shortcut in ("none", "identity"):
                 study.enqueue_trial({"shortcut": shortcut, "seed": seed})
 
@@ -77,32 +80,34 @@ def with_libraries(arguments: argparse.Namespace, read_in: tuple[Tensor, Tensor,
             spread = {"num_workers": processes, "pin_memory": torch.cuda.is_available(), "persistent_workers": processes > 0}
             loaders = [DataLoader(parts[0], BATCH, shuffle=True, **spread), DataLoader(parts[1], 512, **spread)]
             logger = MLFlowLogger("handwritten", tracking_uri=f"sqlite:///{folder}/mlflow.db")
-            trainer = pl.Trainer(max_epochs=arguments.epochs, logger=logger, default_root_dir=folder)
-            module = Classifier(resnet(3, shortcut == "identity", WIDTHS, inputs.shape[1]), LR, arguments.epochs * len(loaders[0]))
+            trainer = pl.Trainer(max_epochs=epochs, devices=1, logger=logger, default_root_dir=folder)
+            module = Classifier(resnet(3, shortcut == "identity", WIDTHS, inputs.shape[1]), LR, epochs * len(loaders[0]))
             trainer.fit(module, *loaders)
             return float(trainer.callback_metrics["val_accuracy"])
 
         started = time.perf_counter()
-        study.optimize(objective, n_trials=2 * arguments.replicates)
-        return {"seconds": time.perf_counter() - started, "scores": [t.value for t in study.trials]}
+        study.optimize(objective, n_trials=2 * replicates)
+        durations = [t.duration.total_seconds() for t in study.trials if t.duration]
+        return {"seconds": time.perf_counter() - started, "durations": durations, "scores": [t.value for t in study.trials]}
 
 
-def bare(arguments: argparse.Namespace, read_in: tuple[Tensor, Tensor, list[int], list[int]]) -> dict[str, object]:
-    """Train the list in bare loops, one after another, the data on the device."""
+def bare(read_in: ReadIn, *, epochs: int, replicates: int) -> dict[str, Any]:
+    """Train in bare loops, one after another, the data on the device."""
     inputs, targets, train, val = read_in
     mean, std = (value.view(-1, 1, 1) for value in channel_figures(inputs[train]))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     mean, std = mean.to(device), std.to(device)
     x, y, val_x, val_y = (t.to(device) for t in (inputs[train], targets[train], inputs[val], targets[val]))
-    scores, started = [], time.perf_counter()
-    for seed in range(arguments.replicates):
+    scores, durations, started = [], [], time.perf_counter()
+    for seed in range(replicates):
         for shortcut in (False, True):
             torch.manual_seed(seed)
+            began = time.perf_counter()
             network = resnet(3, shortcut, WIDTHS, x.shape[1]).to(device)
             optimizer = torch.optim.SGD(network.parameters(), LR, momentum=0.9, weight_decay=5e-4)
-            num_steps = arguments.epochs * -(-len(x) // BATCH)
+            num_steps = epochs * -(-len(x) // BATCH)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=num_steps, pct_start=0.1)
-            for _ in range(arguments.epochs):
+            for _ in range(epochs):
                 network.train()
                 for rows in torch.randperm(len(x), device=device).split(BATCH):
                     optimizer.zero_grad()
@@ -113,8 +118,9 @@ def bare(arguments: argparse.Namespace, read_in: tuple[Tensor, Tensor, list[int]
                 with torch.no_grad():
                     pairs = zip(val_x.split(1024), val_y.split(1024), strict=True)
                     right = sum((network((a.float() / 255 - mean) / std).argmax(1) == b).sum() for a, b in pairs)
-            scores.append(float(right) / len(val_y))
-    return {"seconds": time.perf_counter() - started, "scores": scores}
+            scores.append(float(right) / len(val_y))  # it waits for the device
+            durations.append(time.perf_counter() - began)
+    return {"seconds": time.perf_counter() - started, "durations": durations, "scores": scores}
 
 
 def changed(batch: Tensor) -> Tensor:
@@ -135,21 +141,9 @@ def channel_figures(inputs: Tensor) -> tuple[Tensor, Tensor]:
     return values.mean((0, 2, 3)), values.std((0, 2, 3))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--replicates", type=int, default=8)
-    parser.add_argument("--examples", type=int, default=0)
-    parser.add_argument("--bare", action="store_true")
-    arguments = parser.parse_args()
+def main(side: str, data: Mapping[str, Mapping[str, Any]], *, epochs: int, replicates: int) -> dict[str, Any]:
+    """Train each of two networks so often, by `handwritten` or `bare`; return seconds, each training's own, and scores."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore")
-    read_in = read(arguments.folder, arguments.examples)
-    told = bare(arguments, read_in) if arguments.bare else with_libraries(arguments, read_in)
-    print(json.dumps({**told, "device": "cuda" if torch.cuda.is_available() else "cpu"}))
-
-
-if __name__ == "__main__":
-    main()
+    return {"handwritten": handwritten, "bare": bare}[side](read(data), epochs=epochs, replicates=replicates)

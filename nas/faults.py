@@ -73,6 +73,20 @@ def out_of_memory(error: BaseException) -> str:
     return ""
 
 
+def gpu_is_lost() -> bool:
+    """Say whether a fault on the GPU has ended what this process can do there: every later call would fail, whoever makes it.
+
+    An index out of bounds in a kernel is one, a memory access outside its tensor another.
+    """
+    if not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError as error:
+        return not out_of_memory(error)
+    return False
+
+
 @cache
 def _promised(base: type) -> tuple[str, ...]:
     """Return the attributes that a base declares without a value."""

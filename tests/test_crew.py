@@ -1,6 +1,8 @@
 """Which GPU a worker is given, how many share one, with how much of its memory. Workers at work: test_search.py, test_ledger.py."""
 
+import queue
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,18 +11,22 @@ from optuna.trial import TrialState
 
 from nas.building import build
 from nas.errors import SpaceError, StudyError
+from nas.faults import gpu_is_lost
 from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
 from nas.study.crew import room
-from nas.study.crew.crew import Crew, ThisMachine, devices_for, num_cores, sharing_of
+from nas.study.crew.crew import Crew, Task, ThisMachine, devices_for, num_cores, sharing_of
 from nas.study.crew.processes import LOST, End
+from nas.study.environment import environment
 from nas.study.jobs.materials import context_of
 from nas.study.jobs.memory import counting
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.trials import KILLED
 from nas.study.run import Run
 from nas.study.study import Study
+from nas.study.worker import __main__ as worker_process
+from nas.study.worker import worker as training
 
 
 @pytest.fixture
@@ -41,7 +47,7 @@ def test_a_single_worker_keeps_all_gpus_for_a_training_that_is_shared_between_th
 
 @pytest.mark.usefixtures("four_gpus")
 def test_workers_get_no_gpu_that_this_process_may_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-8f6f")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-8f6f")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [devices_for(place, 3)["CUDA_VISIBLE_DEVICES"] for place in range(3)] == ["2", "GPU-8f6f", "2"]
 
@@ -49,6 +55,54 @@ def test_workers_get_no_gpu_that_this_process_may_not_use(monkeypatch: pytest.Mo
 def test_where_there_is_one_gpu_or_none_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert devices_for(1, 2) == {}
+
+
+@pytest.fixture
+def lost_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is after a kernel read beyond its tensor: whatever this process asks of the GPU from then on raises."""
+
+    def raise_it() -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", raise_it)
+
+
+@pytest.mark.usefixtures("lost_gpu")
+def test_a_worker_that_lost_its_gpu_breaks_no_more_trainings(small: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study.open(small, f"sqlite:///{tmp_path / 'optuna.db'}")
+    study.search.ensure(study.search_slots(ahead=0)[:3])
+    ran: list[object] = []
+    monkeypatch.setattr(training, "_run", lambda _desk, trial, *_: ran.append(trial))
+    with pytest.raises(training.LostGPUError, match="start the worker again"):
+        training.work(study.storage_url, [study.search.name], emit=lambda _event: None)
+    assert len(ran) == 1
+
+
+def test_a_worker_that_lost_its_gpu_ends_without_an_error_so_that_another_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lose(*_: object) -> None:
+        raise training.LostGPUError("lost")
+
+    tasks: queue.Queue[Task] = queue.Queue()
+    tasks.put(Task(()))
+    monkeypatch.setattr("sys.argv", ["worker", f"sqlite:///{tmp_path / 'optuna.db'}"])
+    monkeypatch.setattr(worker_process, "_tasks_given", lambda: tasks)
+    monkeypatch.setattr(worker_process, "work_on", lose)
+    monkeypatch.setattr("sys.stdout", sys.stdout)  # it is exchanged there
+    worker_process.main()
+    assert capsys.readouterr().out == ""
+
+
+def test_no_gpu_is_asked_for_where_none_was_used() -> None:
+    assert not gpu_is_lost()
+
+
+def test_what_a_study_ran_in_says_how_a_gpu_takes_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "tf32" not in environment()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert environment()["tf32"] == ["convolutions"]
 
 
 GIB = 2**30

@@ -14,6 +14,7 @@ from nas.registry import Registry
 from nas.sampling import first_choice, sample
 from nas.space import Space, parse_space
 from nas.study.jobs.materials import load_data, load_task
+from nas.training import speeding
 from nas.training.course import Goal
 from nas.training.data import split_data
 from nas.training.fit import train
@@ -66,6 +67,18 @@ def test_more_networks_than_torch_compiles_a_function_for_are_compiled_all_the_s
         step = compiled(Scaled(times), Recipe(compile="default"))
         assert torch.equal(step(torch.zeros(3)), torch.full((3,), float(times)))
     assert counters["stats"]["unique_graphs"] == 10
+
+
+@pytest.mark.parametrize(("mode", "resets"), [("reduce-overhead", 2), ("default", 0)])
+def test_recorded_graphs_are_let_go_before_there_are_too_many(mode: str, resets: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go: list[bool] = []
+    monkeypatch.setattr(torch, "compile", lambda network, **_: network)
+    monkeypatch.setattr(torch.compiler, "reset", lambda: let_go.append(True))
+    monkeypatch.setattr(speeding, "_built", set())
+    monkeypatch.setattr(speeding, "_recorded", [])
+    for _ in range(2 * speeding.MOST_RECORDED + 1):
+        compiled(nn.Linear(1, 1), Recipe(compile=mode))  # type: ignore[arg-type]
+    assert len(let_go) == resets
 
 
 class Strided(nn.Module):

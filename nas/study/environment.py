@@ -21,9 +21,21 @@ def environment() -> dict[str, Any]:
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] or ["cpu"],
+        **_cuda(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "git": _git(),
     }
+
+
+def _cuda() -> dict[str, Any]:
+    """Return CUDA's version, and what takes float32 as TF32 where a GPU has that: convolutions, as torch has it by default."""
+    if not torch.cuda.is_available():
+        return {}
+    conv = getattr(torch.backends.cudnn, "conv", None)  # from torch 2.9 on; both at once raise
+    convolutions = conv.fp32_precision == "tf32" if conv else torch.backends.cudnn.allow_tf32
+    matrices = torch.get_float32_matmul_precision() != "highest"
+    tf32 = [name for name, allowed in (("matrix products", matrices), ("convolutions", convolutions)) if allowed]
+    return {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(), "tf32": tf32}
 
 
 def _version(package: str) -> str:

@@ -14,7 +14,12 @@ from nas.recipe import Recipe
 MOST_PROGRAMS = 8
 """Torch compiles a function for so many networks, and leaves it uncompiled for the next one."""
 
+MOST_RECORDED = 64
+"""For so many networks the passes of a step are recorded as CUDA graphs; then all are let go. Each takes memory, and from 128 on
+some versions of torch record no more of them."""
+
 _built: set[str] = set()
+_recorded: list[str] = []
 
 
 def lay_out(network: nn.Module, recipe: Recipe, sample: Callable[[], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -64,10 +69,13 @@ def compiled(network: nn.Module, recipe: Recipe) -> Callable[[Tensor], Tensor]:
     if recipe.compile == "none":
         return network
     built = repr(network)
-    if built not in _built and len(_built) == MOST_PROGRAMS:
+    if (built not in _built and len(_built) == MOST_PROGRAMS) or len(_recorded) == MOST_RECORDED:
         torch.compiler.reset()
         _built.clear()
+        _recorded.clear()
     _built.add(built)
+    if recipe.compile == "reduce-overhead":
+        _recorded.append(built)
     program: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False, mode=recipe.compile)
     alone: Callable[[Tensor], Tensor] = network
     shape: list[torch.Size] = []

@@ -54,7 +54,8 @@ def devices_for(place: int, workers: int) -> dict[str, str]:
     if count < 2 or workers < 2:
         return {}
     # A person or a scheduler may have left only some to us, by their numbers or names.
-    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name] or [str(i) for i in range(count)]
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    visible = [name for name in named if name] or [str(i) for i in range(count)]
     return {"CUDA_VISIBLE_DEVICES": visible[place % min(count, len(visible))]}
 
 

@@ -23,7 +23,7 @@ from nas.registry import discover
 from nas.study.crew.crew import Task
 from nas.study.crew.room import pin_memory_share
 from nas.study.ledger.storage import open_storage
-from nas.study.worker.worker import work_on
+from nas.study.worker.worker import LostGPUError, work_on
 
 
 def _tasks_given() -> queue.Queue[Task]:
@@ -78,6 +78,8 @@ def main() -> None:
         while True:
             work_on(tasks.get(), storage, registry, arguments.plugins, emit)
             emit({"event": "idle"})
+    except LostGPUError:
+        return  # what broke has been told; whoever started this process starts another
     except NasError as error:
         emit({"event": "stopped", "error": str(error)})
         sys.exit(1)

@@ -13,6 +13,7 @@ import optuna
 from optuna.trial import Trial
 
 from nas.errors import StudyError
+from nas.faults import gpu_is_lost
 from nas.registry import Registry, discover
 from nas.sampling import Sample
 from nas.study.crew.crew import Task
@@ -88,14 +89,15 @@ def _work_through(desk: Desk, registry: Registry, emit: Emit) -> None:
 
 
 def _run_claimed(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
-    """Train what was claimed, and with it what waits of its group."""
-    if not group_of(trial.user_attrs):
-        with _Heartbeat(desk.ledger, (trial,)):
-            _run(desk, trial, registry, emit)
-        return
-    trials = (trial, *desk.ledger.claim_rest(trial))
+    """Train what was claimed, and with it what waits of its group. Raises LostGPUError where nothing more can be trained here."""
+    trials = (trial, *desk.ledger.claim_rest(trial)) if group_of(trial.user_attrs) else (trial,)
     with _Heartbeat(desk.ledger, trials):
-        run_group(desk, trials, registry, emit)
+        if group_of(trial.user_attrs):
+            run_group(desk, trials, registry, emit)
+        else:
+            _run(desk, trial, registry, emit)
+    if gpu_is_lost():
+        raise LostGPUError("the last training made the GPU unusable for this process (CUDA says why above); start the worker again")
 
 
 def _run(desk: Desk, trial: Trial, registry: Registry, emit: Emit) -> None:
@@ -150,6 +152,10 @@ def _train(desk: Desk, trial: Trial, sampled: Sample, cost: Cost, registry: Regi
             done=done_before(trial, job), note=lambda outcomes: note_seeds(desk.ledger, trial, outcomes),
         )  # fmt: skip
     return with_score(outcome, desk.gate, trial) if desk.gate else outcome
+
+
+class LostGPUError(StudyError):
+    """A fault of the training that was told last has ended this process's access to its GPU; another process has it still."""
 
 
 class _Heartbeat:
