@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nas.errors import NasError, PluginError, SpaceError, StudyError, UserError
     from nas.exporting import export_network
     from nas.measuring.from_table import effects
+    from nas.space.asking import Asked
     from nas.standing import best
     from nas.workflow import ablate, measure, search, train
 
@@ -28,13 +29,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "build": "nas.api", "load_network": "nas.api", "load_space": "nas.api", "search": "nas.workflow", "measure": "nas.workflow",
     "ablate": "nas.workflow", "train": "nas.workflow", "best": "nas.standing", "export_network": "nas.exporting",
-    "StudyResult": "nas.concluding", "TrainResult": "nas.concluding", "effects": "nas.measuring.from_table",
+    "Asked": "nas.space.asking", "StudyResult": "nas.concluding", "TrainResult": "nas.concluding", "effects": "nas.measuring.from_table",
     "NasError": "nas.errors", "PluginError": "nas.errors", "SpaceError": "nas.errors", "StudyError": "nas.errors",
     "UserError": "nas.errors",
 }  # fmt: skip
 
 __all__ = [
-    "NasError", "PluginError", "SpaceError", "StudyError", "StudyResult", "TrainResult", "UserError",
+    "Asked", "NasError", "PluginError", "SpaceError", "StudyError", "StudyResult", "TrainResult", "UserError",
     "ablate", "best", "build", "effects", "export_network", "load_network", "load_space", "measure", "search", "train",
 ]  # fmt: skip
 

@@ -21,7 +21,7 @@ from nas.study.ledger.storage import default_storage
 from nas.study.study import Study
 from nas.tracking.networks import fetch_network, is_run
 from nas.tracking.place import store_uri
-from nas.values.domains import Scalar
+from nas.values.domains import Setting
 
 
 def load_space(
@@ -36,7 +36,7 @@ def load_space(
 
 
 def load_network(
-    source: str | Path, *, store: Path | None = None, storage: str | None = None, plugins: Sequence[str | Path] = ()
+    source: str | Path, *, store: str | Path | None = None, storage: str | None = None, plugins: Sequence[str | Path] = ()
 ) -> KeptNetwork:
     """Return a trained network, in eval mode, that takes inputs as its data set gives them.
 
@@ -50,7 +50,7 @@ def load_network(
     Raises:
         UserError: there is no such network, its file cannot be read, or the plugins here build another one of it.
     """
-    place = store or default_store()
+    place = Path(store) if store else default_store()
     if Path(source).is_file():
         return read_network(Path(source), discover(plugins))
     if is_run(str(source)):
@@ -68,15 +68,15 @@ def load_network(
     return read_network(best, study.space.registry)
 
 
-def decide(space: Space, settings: Mapping[str, Scalar] | None = None) -> Sample:
+def decide(space: Space, settings: Mapping[str, Setting] | None = None) -> Sample:
     """Decide a space: `settings` where given, what stands first elsewhere. Raises SpaceError for a wrong path or value."""
-    fixed = space.with_settings({path: str(value) for path, value in (settings or {}).items()})
+    fixed = space.with_settings(settings or {})
     decided = sample(space, fixing(fixed, first_choice))
     refuse_unused(fixed, decided, space)
     return decided
 
 
-def build(space: Space | str | Path, settings: Mapping[str, Scalar] | None = None, *, seed: int = 0) -> Network:
+def build(space: Space | str | Path, settings: Mapping[str, Setting] | None = None, *, seed: int = 0) -> Network:
     """Build one network of a space: `settings` gives decisions by path, the others take what stands first.
 
     Returns a torch module (B, C, H, W) -> (B, num_outputs) with initial values keyed by (`seed`, parameter path).

@@ -60,13 +60,13 @@ class Standing:
 
 
 def best(
-    study: str | None = None, *, store: Path | None = None, storage: str | None = None, plugins: Sequence[str | Path] = ()
+    study: str | None = None, *, store: str | Path | None = None, storage: str | None = None, plugins: Sequence[str | Path] = ()
 ) -> Standing:
     """Return how the best architecture of a study's search stands; of the study that ran last for None.
 
     Raises UserError where there is no such study, or its search has no finished trial.
     """
-    place = store or default_store()
+    place = Path(store) if store else default_store()
     keep_cache_in(place)
     url = storage or default_storage(place)
     opened = Study.reopen(study.partition("/")[0] if study else None, url, plugins=plugins)

@@ -19,12 +19,13 @@ from nas.study.ledger.storage import default_storage
 from nas.study.origins import is_network, study_to_train
 from nas.study.study import Study
 from nas.tracking.place import store_uri
+from nas.values.domains import Setting
 
 
 def search(
     space: Space | str | Path,
     *,
-    store: Path | None = None,
+    store: str | Path | None = None,
     storage: str | None = None,
     plugins: Sequence[str | Path] = (),
     mode: str | None = None,
@@ -68,7 +69,7 @@ def measure(
     of: str | None = None,
     architecture: str | Path | None = None,
     asked: Asked | None = None,
-    store: Path | None = None,
+    store: str | Path | None = None,
     storage: str | None = None,
     plugins: Sequence[str | Path] = (),
     mode: str | None = None,
@@ -121,13 +122,13 @@ def measure(
 def ablate(
     target: Space | str | Path | None,
     *,
-    settings: Mapping[str, str] | None = None,
-    references: Mapping[str, str] | None = None,
+    settings: Mapping[str, Setting] | None = None,
+    references: Mapping[str, Setting] | None = None,
     only: Sequence[str] = (),
     mode: str | None = None,
     replicates: int | None = None,
     smallest_effect: float | None = None,
-    store: Path | None = None,
+    store: str | Path | None = None,
     storage: str | None = None,
     plugins: Sequence[str | Path] = (),
     workers: int | None = None,
@@ -184,11 +185,11 @@ def ablate(
 def train(
     target: Space | str | Path | None,
     *,
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, Setting] | None = None,
     architecture: str | Path | None = None,
     seeds: int | None = None,
     epochs: int | None = None,
-    store: Path | None = None,
+    store: str | Path | None = None,
     storage: str | None = None,
     plugins: Sequence[str | Path] = (),
     workers: int | None = None,
@@ -234,9 +235,9 @@ def is_space_file(target: str | Path) -> bool:
     return Path(target).suffix in (".yaml", ".yml") or (Path(target).is_file() and not is_network(target))
 
 
-def _home(store: Path | None) -> Path:
+def _home(store: str | Path | None) -> Path:
     """Return the folder of the results, and keep decoded pictures there from now on."""
-    chosen = store or default_store()
+    chosen = Path(store) if store else default_store()
     keep_cache_in(chosen)
     return chosen
 

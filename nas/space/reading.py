@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.errors import SpaceError, UserError, Where, nearest
+from nas.paths import shipped
 from nas.recipe import LATER, Recipe
 from nas.registry.registry import Registry
 from nas.registry.signature import PluginType, parameters_of
@@ -40,7 +41,9 @@ def load_space(file: str | Path, registry: Registry) -> Space:
     try:
         text = Path(file).read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"cannot read the space file {file}: {error.strerror}") from None
+        ours = shipped("search_spaces") / Path(file).name
+        hint = f"; the one that ships with nas is {ours}" if ours.is_file() else ""
+        raise UserError(f"cannot read the space file {file}: {error.strerror}{hint}") from None
     except ValueError:  # not UTF-8, or a name that no file can have
         raise UserError(f"cannot read the space file {file}: it is not UTF-8 text") from None
     return parse_space(text, str(file), registry)

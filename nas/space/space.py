@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ from nas.space.sections import Constraint, Gate, InputOptions, MeasureOptions, S
 from nas.space.task_section import metrics_of
 from nas.space.templates import Decision, NodeTemplate, Placed, Template, decisions_in, document_of, plugins_in
 from nas.values.architecture import PluginNode, key_of
-from nas.values.domains import Choices, IntRange, Scalar, written
+from nas.values.domains import Choices, IntRange, Scalar, Setting, written
 from nas.values.metrics import Metric, metric_of
 
 SECTIONS = ("name", "data", "task", "input", "architecture", "train", "probes", "search", "measure", "constraints", "shared", "seed")
@@ -97,9 +97,9 @@ class Space:
         """The hash of `identity`, 8 digits."""
         return key_of(self.identity())[:8]
 
-    def with_settings(self, settings: Mapping[str, str]) -> dict[str, Scalar]:
+    def with_settings(self, settings: Mapping[str, Setting]) -> dict[str, Scalar]:
         """Read `PATH=VALUE` settings as values of decisions. Raises SpaceError, with the nearest name, for a wrong one."""
-        return {path: self.value_of(path, text, where=Where(path=path)) for path, text in settings.items()}
+        return {path: self.value_of(path, _text(value), where=Where(path=path)) for path, value in settings.items()}
 
     def decision(self, path: str, where: Where) -> Decision:
         """Return a decision by its path. Raises SpaceError, at `where`, that says what there is."""
@@ -136,6 +136,13 @@ class Space:
             rule = f"one of {listed([written(label) for label in domain.labels])}" if isinstance(domain, Choices) else f"in {domain}"
             raise SpaceError(f"must be {rule}, got '{shown(text)}'{hint}", where)
         return found[0]
+
+
+def _text(value: Setting) -> str:
+    """Write a setting as the command line has it: a list by its items with hyphens, as it is called among choices."""
+    if isinstance(value, str):
+        return value
+    return "-".join(map(written, value)) if isinstance(value, Sequence) else written(value)
 
 
 def _says(text: str, label: Scalar) -> bool:

@@ -23,7 +23,7 @@ from nas.study.study import Study
 from nas.tracking.networks import fetch_network, is_run, tags_of
 from nas.tracking.runs import identity
 from nas.values.architecture import Configuration
-from nas.values.domains import Scalar
+from nas.values.domains import Scalar, Setting
 from nas.values.records import TrainingRecord
 
 Decisions = Mapping[str, Scalar]
@@ -35,7 +35,7 @@ def is_network(target: str | Path) -> bool:
 
 
 def study_to_train(
-    target: Space | str | Path | None, storage_url: str, *, uri: str, settings: Mapping[str, str], architecture: str | Path | None,
+    target: Space | str | Path | None, storage_url: str, *, uri: str, settings: Mapping[str, Setting], architecture: str | Path | None,
     seeds: int | None, epochs: int | None, plugins: Sequence[str | Path],
 ) -> Study:  # fmt: skip
     """Return the retraining of what `target` names: a space, a kept network's file, a run's id at the MLflow `uri`, a title.
@@ -63,7 +63,7 @@ def study_to_train(
 
 
 def _of_space(
-    space: Space, storage_url: str, settings: Mapping[str, str], architecture: str | Path | None, seeds: int, epochs: int | None,
+    space: Space, storage_url: str, settings: Mapping[str, Setting], architecture: str | Path | None, seeds: int, epochs: int | None,
     plugins: Sequence[str | Path],
 ) -> Study:  # fmt: skip
     """Return the retraining of what stands first in a space, under the architecture of a JSON file and `settings`."""
@@ -75,7 +75,7 @@ def _of_space(
     return _retraining(Study.open(space, storage_url, plugins=plugins), fixed, Origin(told), seeds, epochs)
 
 
-def _of_study(study: Study, settings: Mapping[str, str], seeds: int, epochs: int | None) -> Study:
+def _of_study(study: Study, settings: Mapping[str, Setting], seeds: int, epochs: int | None) -> Study:
     """Return the retraining of the best architecture of a study's search, under `settings`."""
     best, space = best_of(study), study.space
     made, fixed = dict(best.decisions), space.with_settings(settings)
@@ -156,5 +156,5 @@ def _retraining(study: Study, base: Decisions, origin: Origin, seeds: int, epoch
     return study.measuring(Retraining(decided.decisions, seeds, metric, space.search.direction, origin, epochs, vectorise))
 
 
-def _listed(settings: Mapping[str, str]) -> str:
+def _listed(settings: Mapping[str, Setting]) -> str:
     return ", ".join(f"{path}={value}" for path, value in settings.items())

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Scalar = bool | int | float | str | None
+Setting = Scalar | Sequence[Scalar]
+"""What a decision may be set to from outside: a scalar, its text, or a list among its choices."""
 
 
 def written(value: Scalar) -> str:
