@@ -38,9 +38,14 @@ def naming_the_fault(architecture: Architecture, registry: Registry, done: str =
     except NasError:
         raise
     except Exception as error:  # plugins are somebody's code, and raise what they like
-        fault = _fault(error.__traceback__, registry)
-        told = f"{type(error).__name__} in {fault}: {error}" if fault else f"{type(error).__name__}: {error}"
+        told = with_fault(error, registry)
         raise PluginError(f"the architecture {write(architecture.network)} cannot be {done}: {told}") from error
+
+
+def with_fault(error: Exception, registry: Registry) -> str:
+    """Say in one line what was raised, and in which plugin where it was one: `ValueError in block 'mine' (mine.py:9): …`."""
+    fault = _fault(error.__traceback__, registry)
+    return f"{type(error).__name__} in {fault}: {error}" if fault else f"{type(error).__name__}: {error}"
 
 
 def refuse_incomplete(built: object, info: PluginInfo) -> None:

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 from nas.building import build, cost_of
-from nas.errors import PluginError
+from nas.errors import PluginError, StudyError
 from nas.outlining import outline
 from nas.plugin import NetworkContext
 from nas.registry import discover
 from nas.sampling import first_choice, sample
 from nas.space import parse_space
+from nas.study.jobs.memory import demand_of
+from nas.study.study import Study
+from nas.study.worker.desk import open_desk
 from nas.values.architecture import Architecture
 
 CONTEXT = NetworkContext((1, 8, 8), 10)
@@ -131,6 +134,13 @@ def test_whatever_a_branch_raises_names_its_block_with_file_and_line(
     assert f"cannot be run: {error} in block 'mine' ({file}:{line})" in told("{block: mine}", call)
 
 
+def test_a_block_that_raises_with_a_whole_batch_alone_is_named_where_its_memory_is_counted(folder: Path) -> None:
+    file = block(folder, "self.conv(x) if len(x) < 64 else {}['x']")
+    space = parse_space("architecture: {staged: {block: mine}}", "space.yaml", discover())
+    with pytest.raises(PluginError, match=rf"cannot be run: KeyError in block 'mine' \({file}:\d+\)"):
+        demand_of(space, sample(space, first_choice).configuration)
+
+
 @pytest.mark.parametrize(("parameter", "kind"), [("shortcut", "shortcut"), ("head", "head"), ("block: {basic: {activation", "activation")])
 def test_whatever_another_part_raises_names_that_part(parameter: str, kind: str, folder: Path) -> None:
     file = folder / "parts.py"
@@ -155,3 +165,12 @@ def test_a_block_that_forgets_what_its_base_promises_is_named(folder: Path) -> N
     assert told("{block: mine}") == (
         f"block 'mine' ({file}) does not set `self.after` and `self.out_channels`; set it in the constructor, nas.plugin.Block says to what"
     )
+
+
+def test_a_worker_that_finds_an_edited_plugin_says_which_one(folder: Path, tmp_path: Path) -> None:
+    file = block(folder, "self.conv(x)")
+    space = parse_space("architecture: {staged: {block: mine}}", "space.yaml", discover())
+    study = Study.open(space, f"sqlite:///{tmp_path}/optuna.db")
+    file.write_text(f"{file.read_text()}\n# edited\n")
+    with pytest.raises(StudyError, match=r"finds other plugins than the study was made with \(block/mine: its source changed\)"):
+        open_desk(study.storage, study.search.name, discover(), (), None)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from nas.building import build_recipe, build_without_weights
+from nas.faults import naming_the_fault
 from nas.space import Space
 from nas.study.jobs.materials import context_of
 from nas.values.architecture import Configuration
@@ -37,10 +38,13 @@ class Demand:
 
 
 def demand_of(space: Space, configuration: Configuration) -> Demand:
-    """Count what a configuration's network keeps for a backward pass with its batch, on torch's meta device."""
+    """Count what a configuration's network keeps for a backward pass with its batch, on torch's meta device.
+
+    Raises PluginError where a plugin raises.
+    """
     context, recipe = context_of(space, configuration), build_recipe(configuration.train, space.registry)
     network = build_without_weights(configuration.architecture, space.registry, context).train()
-    with counting() as kept:
+    with naming_the_fault(configuration.architecture, space.registry), counting() as kept:
         network(torch.empty(recipe.batch_size, *context.input_shape, device="meta"))
     return Demand(sum(parameter.numel() for parameter in network.parameters()), sum(kept.values()))
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import optuna
 
-from nas.errors import StudyError
+from nas.errors import StudyError, listed
 from nas.registry import Registry
 from nas.space import Space, parse_space
 from nas.space.sections import Gate
-from nas.study.jobs.materials import study_key
+from nas.study.jobs.materials import identity_of, study_key
 from nas.study.jobs.seeds import seeds_of
+from nas.study.ledger.known import changes
 from nas.study.ledger.ledger import Ledger
 from nas.study.searching.exhausting import num_repeats
 from nas.study.searching.samplers import MOST_REFUSED, for_slot, make_pruner, make_sampler
@@ -80,9 +81,10 @@ def open_desk(storage: optuna.storages.BaseStorage, name: str, registry: Registr
     if study_key(space) != about["hash"]:
         same_plugins = space.identity()["plugins"] == about["identity"].get("plugins")
         what, mend = ("data", "the same files") if same_plugins else ("plugins", "the same --plugins folders and the same version")
+        differs = listed(changes(about, {"identity": identity_of(space)}))
         raise StudyError(
-            f"{name}: this process finds other {what} than the study was made with, so its trainings would not be comparable; "
-            f"give the worker {mend}"
+            f"{name}: this process finds other {what} than the study was made with{f' ({differs})' if differs else ''}, so its trainings "
+            f"would not be comparable; give the worker {mend}, or start a study with what is there by the command that started this one"
         )
     if bare.phase == "tune":
         tuning = Ledger(storage, name, pruner=make_pruner(space))

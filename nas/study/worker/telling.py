@@ -14,7 +14,7 @@ import torch
 from optuna.trial import Trial
 
 from nas.errors import NasError
-from nas.faults import OUT_OF_MEMORY, out_of_memory
+from nas.faults import OUT_OF_MEMORY, out_of_memory, with_fault
 from nas.measuring.capacity import with_widths
 from nas.measuring.retraining import with_epochs
 from nas.registry import Registry
@@ -60,13 +60,18 @@ def broke(desk: Desk, trial: Trial, error: Exception) -> Mapping[str, str]:
         memory += ", or measure in smaller groups (measure: vectorise)"
     elif memory and desk.seeds and desk.space.search.together != 1:
         memory += ", or train fewer seeds at once (search: vectorise)"
-    message = memory or (str(error) if isinstance(error, NasError) else "".join(traceback.format_exception(error)))
+    message = memory or (str(error) if isinstance(error, NasError) else _in_full(error, desk.space.registry))
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
         desk.ledger.retry(trial)
         desk.ledger.fail(trial, "broken", message)
     if memory:
         _let_go(error)
     return {"error": message, "kind": OUT_OF_MEMORY if memory else ""}
+
+
+def _in_full(error: Exception, registry: Registry) -> str:
+    """Return where an error came from, and in its last line what it was and which plugin is at fault, where one is."""
+    return "".join([*traceback.format_exception(error)[:-1], with_fault(error, registry)])
 
 
 def _let_go(error: Exception) -> None:
