@@ -10,6 +10,7 @@ import torch
 from optuna.trial import TrialState
 
 from nas.building import build
+from nas.cli.check import sentences
 from nas.errors import SpaceError, StudyError
 from nas.faults import gpu_is_lost
 from nas.registry import Registry
@@ -23,6 +24,7 @@ from nas.study.jobs.materials import context_of
 from nas.study.jobs.memory import counting
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.trials import KILLED
+from nas.study.preview import preview
 from nas.study.run import Run
 from nas.study.study import Study
 from nas.study.worker import __main__ as worker_process
@@ -103,6 +105,13 @@ def test_what_a_study_ran_in_says_how_a_gpu_takes_float32(monkeypatch: pytest.Mo
     assert "tf32" not in environment()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert environment()["tf32"] == ["convolutions"]
+
+
+def test_the_time_told_beforehand_is_said_to_be_a_cpus_where_a_gpu_will_train(small: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = preview(small, samples=2)
+    assert "GPU" not in sentences(seen)[-1]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert sentences(seen)[-1].endswith("timed on the CPU; a GPU takes its own time.")
 
 
 GIB = 2**30

@@ -121,6 +121,13 @@ def test_no_step_of_a_group_waits_for_the_gpu(space: str, gpu: PretendedGPU, tmp
     assert not waits_a_step(lambda batch: trained_together(SPACES[space], tmp_path, batch_size=batch), gpu, monkeypatch)
 
 
+def test_no_step_waits_where_the_examples_have_no_room_on_the_gpu(
+    gpu: PretendedGPU, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (1000, 2**34))
+    assert not waits_a_step(lambda batch: trained(SPACES["classes"], tmp_path, batch_size=batch), gpu, monkeypatch)
+
+
 class Slow(Augmentation):
     """Brings what it drew to the device the ordinary way."""
 
@@ -165,8 +172,9 @@ class Killed(Exception):
 
 
 @pytest.mark.usefixtures("gpu")
-def test_a_training_on_a_gpu_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    space, kept = SPACES["classes"], Checkpoint(tmp_path / "kept")
+@pytest.mark.parametrize("space", [SPACES["classes"], SPACES["attention"]], ids=["sgd", "adamw"])
+def test_a_training_on_a_gpu_goes_on_from_its_checkpoint(space: str, tmp_path: Path) -> None:
+    kept = Checkpoint(tmp_path / "kept")
 
     def killed(epoch: int, _value: float) -> bool:
         if epoch == 2:
@@ -199,7 +207,7 @@ def test_examples_lie_on_the_gpu_once_for_all_trainings_and_not_where_they_have_
 @pytest.mark.parametrize("probe", PROBES)
 def test_a_probe_mixes_no_devices(probe: str, tmp_path: Path) -> None:
     one, _, configuration = member(SPACES["classes"].replace("depth: 1", "depth: 2"), tmp_path)
-    context = replace(NetworkContext((1, 8, 8), 10), output_shape=(10,))
+    context = NetworkContext((1, 8, 8), 10, (10,))
     built = make("probe", completed(REGISTRY, "probe", PluginNode(probe)), REGISTRY)
     trained_one = Job(configuration, Cost(1, 1, 1), context, "test_accuracy", 1, 1)
     subject = subject_of(trained_one, REGISTRY, one.network, one.split, {}, device="cuda:0")
@@ -216,3 +224,10 @@ def test_an_epochs_steps_in_one_call_come_to_what_they_come_to_call_by_call(
     apart = train(SPACES["attention"], tmp_path, precision=precision, batch_size=30)
     for one, other in zip(*(found if isinstance(found, tuple) else (found,) for found in (at_once, apart)), strict=True):
         assert one.curves == other.curves
+
+
+def test_probes_of_an_apple_gpu_measure_on_the_cpu(tmp_path: Path) -> None:
+    one, _, configuration = member(SPACES["classes"], tmp_path)
+    trained_one = Job(configuration, Cost(1, 1, 1), NetworkContext((1, 8, 8), 10, (10,)), "test_accuracy", 1, 1)
+    subject = subject_of(trained_one, REGISTRY, one.network, one.split, {}, device="mps:0")
+    assert subject.parts["val"].inputs.double().device == next(subject.network().parameters()).device == torch.device("cpu")

@@ -66,6 +66,8 @@ def about_data(space: Space) -> str:
 
 def sentences(seen: Preview) -> list[str]:
     """Say what was seen of a space, in sentences."""
+    from nas.study.pace import where_timed
+
     lines = [
         f"The space holds {_count(seen.architectures, 'architecture')} and {_count(seen.size, 'configuration')}.",
         f"{_count(seen.samples, 'sample')} built: {_range(seen.parameters)} parameters, {_range(seen.macs)} MACs, "
@@ -89,7 +91,8 @@ def sentences(seen: Preview) -> list[str]:
         lines.append(f"It has several objectives and looks for their Pareto front: {', '.join(seen.objectives)}.")
     if seen.replicates is not None:
         lines += _measurement(seen)
-    lines.append(f"On this machine that takes {_duration(seen.minutes)} with {_count(seen.workers, 'worker')}, pruning left out.")
+    took = f"On this machine that takes {_duration(seen.minutes)} with {_count(seen.workers, 'worker')}, pruning left out."
+    lines.append(took + where_timed())
     return lines
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nas.measuring.looks import nominal_alpha
 from nas.study.crew.room import workers_of
+from nas.study.pace import where_timed
 from nas.study.preview import pace_of
 from nas.study.study import Study
 from nas.values.effects import LOOKS
@@ -60,7 +61,7 @@ class Outlook:
             else f"about {self.minutes / 60:.1f} h"
         )
         workers = f"{self.workers} worker{'s' * (self.workers > 1)}"
-        yield f"The {'measurement' if self.compares else 'retraining'}: {told}; {took} with {workers} on this machine."
+        yield f"The {'measurement' if self.compares else 'retraining'}: {told}; {took} with {workers} on this machine.{where_timed()}"
         yield from self.groups
         if not self.compares:
             return

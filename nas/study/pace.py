@@ -107,6 +107,11 @@ class Pace:
         return ordered[0], ordered[len(ordered) // 2], ordered[-1]
 
 
+def where_timed() -> str:
+    """Say, where trainings will run on a GPU, that the times told beforehand are not its own; '' where there is none."""
+    return " The steps behind that were timed on the CPU; a GPU takes its own time." if torch.cuda.is_available() else ""
+
+
 def _timed(step: Callable[[], None]) -> float:
     """Return how long a step takes on one thread, in seconds."""
     threads = torch.get_num_threads()

@@ -56,7 +56,7 @@ class Part:
     def take(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return a batch on the part's device: normalised inputs, float32 (B, C, H, W), and targets."""
         index, raw = batch if isinstance(batch, tuple) else (batch, self.read(batch))
-        raw = raw.to(self.mean.device, non_blocking=True)
+        raw = moved(raw, self.mean.device)
         inputs = raw.float() / 255 if raw.dtype == torch.uint8 else raw
         return (inputs - self.mean) / self.std, moved(self.targets[index.to(self.targets.device)], self.mean.device)
 

@@ -41,6 +41,7 @@ def subject_of(trained: Trained, registry: Registry, network: Network, split: Sp
     Other moments are built anew: the start from its seed, a step in the midst of the training from its state in `states`.
     """
     dtype = next(network.parameters()).dtype
+    device = "cpu" if device.startswith("mps") else device  # it has no float64, which many probes compute in
 
     def at(moment: Moment) -> Network:
         if moment == "end":
