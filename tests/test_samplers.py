@@ -19,7 +19,7 @@ from nas.study.ledger.trials import suggest
 from nas.study.searching import gaussian
 from nas.study.searching.evolution import RegularizedEvolution
 from nas.study.searching.gaussian import BoundedGaussianProcess
-from nas.study.searching.samplers import make_pruner, make_sampler
+from nas.study.searching.samplers import make_pruner, make_sampler, reseed
 from nas.study.study import Study
 from nas.study.worker.deciding import bare_job, decide
 from nas.study.worker.desk import open_desk
@@ -148,21 +148,31 @@ def test_evolution_forgets_what_is_older_than_its_population() -> None:
     assert 0 not in parents
 
 
-@pytest.mark.parametrize("directions", [["maximize"], ["minimize", "minimize"]])
-def test_the_gaussian_process_is_fitted_to_the_best_and_the_latest_trials(directions: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+BETWEEN = {"x": optuna.distributions.FloatDistribution(0, 1)}
+ONE_OR_TWO = pytest.mark.parametrize("directions", [["maximize"], ["minimize", "minimize"]], ids=["one", "two"])
+
+
+def told(directions: list[str], scores: list[float], at: Callable[[float], float] = lambda score: score) -> optuna.Study:
+    """Return a study of a Gaussian process whose trials came to these scores."""
     study = optuna.create_study(directions=directions, sampler=BoundedGaussianProcess(seed=0))
-    scores = [random.Random(i).random() for i in range(60)]
     for score in scores:
         values = [score] if len(directions) == 1 else [score, 1 - score] if score > 0.5 else [score + 1, 2.0]  # of two, these are the front
-        study.add_trial(optuna.create_trial(params={"x": score}, distributions=space, values=values))
-    asked = list[int]()
+        study.add_trial(optuna.create_trial(params={"x": at(score)}, distributions=BETWEEN, values=values))
+    return study
+
+
+@ONE_OR_TWO
+def test_the_gaussian_process_is_fitted_to_the_best_and_the_latest_trials(directions: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = [random.Random(i).random() for i in range(60)]
+    study, asked = told(directions, scores), list[int]()
     fits = optuna.samplers._gp.sampler.gp
     real = fits.fit_kernel_params
-    monkeypatch.setattr(fits, "fit_kernel_params", lambda X, *a, **k: asked.append(len(X)) or real(X, *a, **k))  # type: ignore[func-returns-value]
-    study.ask(space)
-    monkeypatch.setattr(gaussian, "MOST_FITTED", 20)
-    study.ask(space)
+    for module in (fits, gaussian.gp):  # Optuna's sampler has names of its own
+        monkeypatch.setattr(module, "fit_kernel_params", lambda X, *a, **k: asked.append(len(X)) or real(X, *a, **k))
+    study.ask(BETWEEN)
+    for limit in ("MOST_FITTED", "FEW", "REFIT_EVERY"):
+        monkeypatch.setattr(gaussian, limit, 20)
+    study.ask(BETWEEN)
     assert asked == [60] * len(directions) + [20] * len(directions)
     fitted = gaussian.best_and_latest(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]), study.directions)
     assert [t.number for t in fitted[10:]] == list(range(50, 60))
@@ -171,6 +181,46 @@ def test_the_gaussian_process_is_fitted_to_the_best_and_the_latest_trials(direct
         assert kept == sorted(sorted(range(50), key=lambda number: scores[number])[-10:])
     else:
         assert all(scores[number] > 0.5 for number in kept)
+
+
+@ONE_OR_TWO
+def test_the_kernel_of_many_trials_is_fitted_now_and_then_and_every_proposal_sees_all_of_them(
+    directions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaussian, "FEW", 20)
+    scores = [0.1 + 0.01 * i for i in range(40)]
+    study, fits = told(directions, scores), list[int]()
+    real = gaussian.gp.fit_kernel_params
+    monkeypatch.setattr(gaussian.gp, "fit_kernel_params", lambda x, *a: fits.append(len(x)) or real(x, *a))  # type: ignore[func-returns-value]
+    conditioned = list[int]()
+    made = gaussian._conditioned
+    monkeypatch.setattr(gaussian, "_conditioned", lambda x, *a: conditioned.append(len(x)) or made(x, *a))  # type: ignore[func-returns-value]
+    for _ in range(gaussian.REFIT_EVERY + 1):
+        trial = study.ask(BETWEEN)
+        study.tell(trial, [trial.params["x"]] * len(directions))
+    assert fits == [40] * len(directions) + [60] * len(directions)
+    assert conditioned == [count for count in range(40, 61) for _ in directions]
+
+
+@pytest.mark.parametrize("few", [20, 150])
+@ONE_OR_TWO
+def test_what_a_gaussian_process_proposes_does_not_depend_on_what_it_proposed_before(
+    directions: list[str], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaussian, "FEW", few)
+    noise = random.Random(0)
+    scores = [1 - (0.01 * i) ** 2 + noise.gauss(0, 0.01) for i in range(55)]  # the best lies within
+
+    def at(score: float) -> float:
+        return 0.4 + (1 if int(1000 * score) % 2 else -0.6) * max(1 - score, 0) ** 0.5
+
+    earlier, now, same = (told(directions, scores[:count], at) for count in (25, 55, 55))
+    earlier.ask(BETWEEN)
+    now.sampler, same.sampler = reseed(earlier.sampler, 7), reseed(same.sampler, 7)  # the one has proposed before, the other has not
+    assert now.ask(BETWEEN).params == same.ask(BETWEEN).params
+    # And once more, while a trial is running.
+    now.sampler, same.sampler = reseed(now.sampler, 8), reseed(BoundedGaussianProcess(seed=1), 8)
+    assert now.ask(BETWEEN).params == same.ask(BETWEEN).params
 
 
 @pytest.mark.parametrize("name", ["median", "asha", "hyperband"])

@@ -54,7 +54,7 @@ def _cmaes(seed: int) -> BaseSampler:
 
 
 def _gp(seed: int) -> BaseSampler:
-    return BoundedGaussianProcess(seed=seed, warn_independent_sampling=False)
+    return BoundedGaussianProcess(seed=seed)
 
 
 def _qmc(seed: int) -> BaseSampler:
