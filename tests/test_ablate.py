@@ -16,9 +16,12 @@ from in_process import nas_here
 from mlflow.tracking import MlflowClient
 
 from nas.errors import UserError
-from nas.measuring.ablation import UNCHANGED, Ablation, decide, levels_beside, plan_ablation
+from nas.measuring.ablation import UNCHANGED, Ablation, decide, levels_beside, plan_ablation, tell_ablation
+from nas.measuring.estimates import estimate
 from nas.registry import Registry
 from nas.space import Space, parse_space
+from nas.values.effects import Result
+from nas.values.plans import Change
 
 DEPTH, SHORTCUT, BIAS = "architecture.staged.depth", "architecture.staged.shortcut", "architecture.staged.shortcut.gated.bias"
 TEXT = """\
@@ -70,6 +73,17 @@ def test_what_appears_under_a_change_takes_what_stands_first_and_is_told(tiny: S
     assert change.appeared == ((BIAS, -1),)
     back = plan(tiny, base={SHORTCUT: "gated", BIAS: -3.0}, only=[SHORTCUT], references={SHORTCUT: "none"})
     assert back.changes[0].vanished == (BIAS,)
+
+
+def test_the_sentence_sets_a_change_apart_from_its_size() -> None:
+    changes = (Change("architecture.staged.depth", 3, 4), Change("architecture.staged.depth", 3, 1))
+    worth = {"unchanged": 0.0, changes[0].level: -0.04, changes[1].level: 0.03}
+    results = [
+        Result(k, level, (), 0.8 + gain + 0.001 * (k % 3) * (gain != 0)) for k in range(6) for level, gain in worth.items()
+    ]  # fmt: skip
+    told = tell_ablation(estimate(results, factor="change", reference="unchanged", smallest_effect=0.01), changes)
+    assert "harms materially: depth 4 (\N{MINUS SIGN}3.9)" in told
+    assert "helps materially: depth 1 (+3.1)" in told
 
 
 def test_a_change_that_breaks_a_constraint_is_left_out_and_told(registry: Registry) -> None:

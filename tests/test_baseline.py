@@ -84,7 +84,7 @@ def test_a_study_with_a_baseline_keeps_it_and_trains_nothing_twice(folder: Path)
     assert again["baseline"] == read(folder, "after")["baseline"]
     page = Path(again["report"]).read_text()
     assert ">baseline</th>" in page, "the accounts have a row for it"
-    assert re.search("<pre>nas search .* --baseline</pre>", page), "and the page says how to make it again"
+    assert re.search('<pre class="command">nas search .* --baseline</pre>', page), "and the page says how to make it again"
     listed = json.loads(nas_here(folder, "studies", "--json").stdout)
     assert [(row["search"], row["measured"]) for row in listed] == [(3, 4)]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from nas.errors import UserError, nearest
 from nas.measuring.design import Fits, PlannedTraining
+from nas.measuring.sentences import MINUS
 from nas.measuring.verdicts import NO_VERDICT, UNMEASURED
 from nas.sampling import Sample, first_choice, fixing, sample
 from nas.space import Decision, Space
@@ -176,7 +177,8 @@ def tell_ablation(effects: Effects, changes: Sequence[Change], *, scope: str = "
     def figure(found: Estimate) -> str:
         if found.mean is None or found.verdict == UNMEASURED:
             return names[str(found.level)]
-        return f"{names[str(found.level)]} {100 * found.mean:+.1f}" if unit == "points" else f"{names[str(found.level)]} {found.mean:+.3g}"
+        size = f"{100 * found.mean:+.1f}" if unit == "points" else f"{found.mean:+.3g}"
+        return f"{names[str(found.level)]} ({size.replace('-', MINUS, 1)})"
 
     told = "; ".join(f"{verdict}: {', '.join(map(figure, members))}" for verdict, members in groups.items())
     count = f"{len(changes)} changes" if len(changes) > 1 else "1 change"
