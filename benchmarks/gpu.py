@@ -20,6 +20,7 @@ Run:  python benchmarks/gpu.py --minutes 9 --out benchmarks/results/gpu.json
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -205,10 +206,11 @@ def main() -> None:
                 left = over - time.monotonic()
                 rounds[-1][side] = run_side(side, data, arguments, seconds=left) if left > 0 else {"error": "no time was left"}
                 print(f"round {turn + 1} {side:30} {_line(rounds[-1][side])}", flush=True)
-                write(arguments.out, {**told, "rounds": rounds, "median_ratio_to_script": _ratios(rounds, "an_hour")})
-    for name in ("an_hour", "an_hour_of_the_middle_one"):
-        print(f"\n{name}, times the hand-written script's (median of the rounds):")
-        for side, ratio in _ratios(rounds, name).items():
+                ratios = {f"median_ratio_to_{to}": _ratios(rounds, "an_hour", to) for to in SCRIPTS}
+                write(arguments.out, {**told, "rounds": rounds, **ratios})
+    for to, name in itertools.product(SCRIPTS, ("an_hour", "an_hour_of_the_middle_one")):
+        print(f"\n{name}, times that of {to} (median of the rounds):")
+        for side, ratio in _ratios(rounds, name, to).items():
             print(f"{side:30} {ratio:6.2f}")
 
 
@@ -219,11 +221,11 @@ def _line(told: Mapping[str, Any]) -> str:
     return f"{rates}, {len(told['durations'])} trainings, accuracy {statistics.fmean(told['scores']):.4f}, {told['device']}"
 
 
-def _ratios(rounds: list[dict[str, dict[str, Any]]], name: str) -> dict[str, float]:
-    """Return a rate against the script's, the median over the rounds that have both."""
-    full = [row for row in rounds if name in row.get("handwritten", {})]
+def _ratios(rounds: list[dict[str, dict[str, Any]]], name: str, to: str) -> dict[str, float]:
+    """Return a rate against a script's, the median over the rounds that have both."""
+    full = [row for row in rounds if name in row.get(to, {})]
     sides = [side for side in SIDES if any(name in row.get(side, {}) for row in full)]
-    return {s: statistics.median(r[s][name] / r["handwritten"][name] for r in full if name in r.get(s, {})) for s in sides}
+    return {s: statistics.median(r[s][name] / r[to][name] for r in full if name in r.get(s, {})) for s in sides}
 
 
 if __name__ == "__main__":
