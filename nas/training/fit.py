@@ -190,6 +190,7 @@ class _Module(pl.LightningModule):
     def on_train_end(self) -> None:
         # Before Lightning takes the network back to the CPU, away from the data.
         self.course.final = self.evaluate_part(self.goal.final_part)
+        self.evaluated.clear()  # and with it the processes that decode pictures, which would wait for the garbage collector
         self.trained_on = str(self.device)
 
     @torch.no_grad()
