@@ -88,7 +88,7 @@ def _failed(trainings: Trainings) -> Iterator[str]:
     stays = _agree(total, "It is an outcome and stays in the effect at its", "They are outcomes and stay in the effect at their")
     yield (
         f"{total} {_agree(total, 'training', 'trainings')} failed ({counts}). {stays} failure score; "
-        "the mean where both arms trained is given beside it, selected."
+        "the mean of the pairs in which both trained, called selected, is in the report and the JSON."
     )
 
 
