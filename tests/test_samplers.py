@@ -2,7 +2,7 @@
 
 import random
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import optuna
@@ -70,8 +70,10 @@ def test_every_sampler_searches_a_conditional_space_from_two_workers(name: str, 
     assert all((inner in decided) == (decided["architecture.staged.block"] == "bottleneck") for decided in found)
 
 
-def proposals(space: Space, folder: Path, registry: Registry, *, trials: int, workers: int) -> list[dict[str, object]]:
-    """Return what so many workers, one after the other, decide; each takes an equal part of the trials."""
+def proposals(
+    space: Space, folder: Path, registry: Registry, *, trials: int, workers: int, killed_in: Sequence[int] = ()
+) -> list[dict[str, object]]:
+    """Return what so many workers, one after the other, decide, each an equal part of the trials; some die in the midst of one."""
     url = f"sqlite:///{folder / f'{workers}.db'}"
     study, found = Study.open(space, url), list[dict[str, object]]()
     study.search.ensure(study.search_slots(ahead=0))
@@ -83,18 +85,29 @@ def proposals(space: Space, folder: Path, registry: Registry, *, trials: int, wo
             trial = desk.ledger.claim()
             assert trial is not None
             sampled, cost = decide(desk, trial, registry)
+        assert trial is not None
+        if i in killed_in:
+            assert desk.ledger.release(trial._trial_id, {})
+            desk = open_desk(open_storage(url), study.search.name, registry, (), None)
+            trial, number = desk.ledger.claim(), trial.number
+            assert trial is not None
+            assert trial.number == number
+            sampled, cost = decide(desk, trial, registry)
+            assert sampled is not None
         found.append(dict(sampled.decisions))
         score = random.Random(str(found[-1])).random()
-        assert trial is not None
         desk.ledger.finish(trial, sampled.configuration, Outcome("complete", score, {}, {}, cost, 1, 1.0, "cpu"))
     return found
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_a_search_proposes_the_same_each_time_whichever_worker_asks(name: str, registry: Registry, tmp_path: Path) -> None:
+def test_a_search_proposes_the_same_each_time_whichever_worker_asks_and_whether_one_dies(
+    name: str, registry: Registry, tmp_path: Path
+) -> None:
     text = TEXT + "constraints: [num_layers <= 9]\n"
     space = space_with(registry, f"sampler: {name}, trials: 24", text)
-    once, again = (proposals(space, tmp_path, registry, trials=24, workers=workers) for workers in (1, 3))
+    once = proposals(space, tmp_path, registry, trials=24, workers=1)
+    again = proposals(space, tmp_path, registry, trials=24, workers=3, killed_in=(3, 11, 21))
     assert once == again
     assert len({str(decided) for decided in once}) > 4
 
