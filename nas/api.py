@@ -64,7 +64,10 @@ def load_network(
         raise UserError(f"{study.title}: has a network a seed; name the file of one, in {place / FOLDER / study.title}")
     best = best_file(place / FOLDER, study.search)
     if best is None:
-        raise UserError(f"{study.title}: {place / FOLDER} has no network of it; only this store's own searches keep their best")
+        raise UserError(
+            f"{study.title}: {place / FOLDER} has no network of it; it lies in the store of the worker that trained it, and "
+            f"`nas train {study.title}` trains its architecture anew and keeps the networks here"
+        )
     return read_network(best, study.space.registry)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MAX_SHOWN = 80
 MAX_LISTED = 300
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class NasError(Exception):
@@ -75,6 +78,20 @@ def shown(text: str, limit: int = MAX_SHOWN) -> str:
     """Make any text fit a message: on one line, without control characters, cut where it is very long."""
     plain = text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return plain if len(plain) <= limit else f"{plain[: limit - 1]}…"
+
+
+def disk_trouble(error: BaseException) -> str:
+    """Say that a file could not be written for want of room, or of the right to, and what then; '' where something else went wrong.
+
+    What was raised may lie behind what was made of it.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _OF_THE_DISK:
+            where = f"{cause.filename}: " if cause.filename else ""
+            return f"{where}{cause.strerror}; once that is mended, the same command goes on"
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 def without_secrets(text: str) -> str:

@@ -19,7 +19,7 @@ from nas.keeping import KeptNetwork
 from nas.tracking.models import log_model, run_of_study
 from nas.tracking.networks import is_run
 from nas.tracking.place import store_uri
-from nas.training.checkpoint import replacing
+from nas.training.checkpoint import replacing, save
 
 WEIGHTS, ABOUT, PROGRAM, ONNX = "state_dict.pt", "architecture.json", "network.pt2", "network.onnx"
 TOLERANCE = 1e-4
@@ -86,8 +86,7 @@ def log_as_model(network: KeptNetwork, source: str, *, store: Path) -> str:
 
 
 def _weights(network: KeptNetwork, place: Path) -> Iterator[Path]:
-    with replacing(place / WEIGHTS) as fresh:
-        torch.save(dict(network.network.state_dict()), fresh)
+    save(dict(network.network.state_dict()), place / WEIGHTS)
     with replacing(place / ABOUT) as fresh:
         fresh.write_text(json.dumps(described(network), indent=2) + "\n", encoding="utf-8")
     yield from (place / WEIGHTS, place / ABOUT)

@@ -15,7 +15,7 @@ from nas.building import build
 from nas.errors import UserError
 from nas.plugin import Network, NetworkContext
 from nas.registry import Registry
-from nas.training.checkpoint import replacing
+from nas.training.checkpoint import save
 from nas.training.data import Split
 from nas.values.architecture import Configuration
 
@@ -70,7 +70,7 @@ class KeptNetwork(nn.Module):
 
 
 def keep_network(file: Path, network: nn.Module, about: About, split: Split) -> None:
-    """Write a trained network to `file`, whole or not at all; `torch.load(file, weights_only=True)` reads it."""
+    """Write a trained network to `file`, whole or not at all; `torch.load(file, weights_only=True)` reads it. Raises OSError."""
     part, context = split.train, about.context
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -88,8 +88,7 @@ def keep_network(file: Path, network: nn.Module, about: About, split: Split) -> 
         "std": part.std.cpu(),
         "target_scale": list(split.target_scale or ()),
     }
-    with replacing(file) as fresh:
-        torch.save(document, fresh)
+    save(document, file)
 
 
 def read_about(file: Path) -> About:

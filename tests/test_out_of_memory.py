@@ -84,6 +84,14 @@ def test_other_errors_of_a_plugin_still_stop_the_run_after_three(tmp_path: Path)
     assert "what is a memory leak?" in done.stderr
 
 
+def test_a_full_disk_is_no_fault_of_a_training_and_stops_the_run_with_the_file(tmp_path: Path) -> None:
+    done = search(tmp_path, more_than=AT_DEPTH_1, error='OSError(28, "No space left on device", "kept/4.pt")')
+    assert done.returncode == 1
+    assert done.stderr.endswith("kept/4.pt: No space left on device; once that is mended, the same command goes on\n")
+    records = Study.reopen(None, default_storage(tmp_path / "mlflow"), plugins=[tmp_path / "plugins"]).record().search
+    assert not [record for record in records if record.state == "broken"]
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [

@@ -1,6 +1,7 @@
 """A ledger whose database is away, lost in the midst of a question, or full: waited for, asked again, or said in words; nothing is lost."""
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,16 +10,18 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+import torch
 from optuna.trial import TrialState
 from servers import stoppable_postgresql
 
-from nas.errors import StudyError
+from nas.errors import StudyError, disk_trouble
 from nas.study.ledger import outages
 from nas.study.ledger.healing import heal
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.outages import LostMidwayError
 from nas.study.ledger.slots import Slot
 from nas.study.ledger.storage import open_storage
+from nas.training.checkpoint import save
 
 SLOTS = [Slot(f"t{i}", i, {}) for i in range(4)]
 Tell = Callable[[str], object]
@@ -143,3 +146,24 @@ def test_a_full_disk_is_said_in_words_and_with_room_the_queue_goes_on(tmp_path: 
     there = ledger.count_open()
     assert 0 < there < len(many)
     assert ledger.ensure(many) == len(many) - there
+
+
+def test_what_sqlalchemy_does_not_see_is_said_in_words_too(tmp_path: Path) -> None:
+    refusal = sqlite3.OperationalError("database or disk is full")
+    refusal.sqlite_errorcode = sqlite3.SQLITE_FULL
+    watch = open_storage(f"sqlite:///{tmp_path}/optuna.db").watch
+    with pytest.raises(StudyError, match="database or disk is full; what is finished is kept: with room on its disk"), watch.telling():
+        raise refusal
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="nothing here is always full")
+def test_a_network_that_finds_no_room_is_said_with_its_file_and_leaves_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "4.pt"
+    save({"weight": torch.ones(3)}, file)
+    (tmp_path / ".4.pt.new").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        save({"weight": torch.zeros(100_000)}, file)
+    assert raised.value.filename == str(file)
+    assert disk_trouble(raised.value).startswith(f"{file}: No space left on device; once that is mended")
+    assert torch.equal(torch.load(file, weights_only=True)["weight"], torch.ones(3))
+    assert [path.name for path in tmp_path.iterdir()] == ["4.pt"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import sys
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 
-from nas.errors import NasError, UserError
+from nas.errors import NasError, UserError, disk_trouble
 
 COMMANDS = {
     "init": "Write a commented space file for your own data.",
@@ -35,9 +34,6 @@ COMMANDS = {
     "sync": "Bring MLflow up to the ledger, after it was away.",
     "worker": "Join a study as one more worker.",
 }
-
-OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-"""What the system says where a file cannot be written for want of room, or of the right to."""
 
 
 class LazyGroup(click.Group):
@@ -106,11 +102,6 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        if isinstance(error, OSError) and error.errno in OF_THE_DISK:
-            said = (
-                f"{error.filename or 'a file'}: {error.strerror}; what is finished is kept: once that is mended, the same command goes on"
-            )
-        else:
-            said = f"{type(error).__name__}: {error}\nThis is a fault of nas itself; --debug shows where."
+        said = disk_trouble(error) or f"{type(error).__name__}: {error}\nThis is a fault of nas itself; --debug shows where."
         click.echo(f"Error: {said}", err=True)
         sys.exit(1)

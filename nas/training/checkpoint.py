@@ -26,12 +26,23 @@ class Checkpoint:
 
     def write(self, state: State) -> None:
         """Replace what is there."""
-        with replacing(self.file) as fresh:
-            torch.save(dict(state), fresh)
+        save(dict(state), self.file)
 
     def remove(self) -> None:
         """Remove the file, once the training has ended."""
         self.file.unlink(missing_ok=True)
+
+
+def save(document: Any, file: Path) -> None:
+    """Write `document` to `file`, whole or not at all; `torch.load` reads it. Raises OSError, with the file, where there is no room."""
+    with replacing(file) as fresh:
+        try:
+            # A stream of Python's, whose error says what the system said; torch's own says that it is not where it thought.
+            with fresh.open("wb") as stream:
+                torch.save(document, stream)
+        except (OSError, RuntimeError) as error:
+            behind = error.__context__ if isinstance(error.__context__, OSError) else error
+            raise (OSError(behind.errno, behind.strerror, str(file)) if isinstance(behind, OSError) else error) from error
 
 
 @contextmanager

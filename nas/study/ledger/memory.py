@@ -110,7 +110,7 @@ class Memory(_CachedStorage):
         """Wait until what was committed so far lies on the disk, where the machine's loss of power leaves it; a server does so itself."""
         engine = self._backend.engine
         if engine.dialect.name == "sqlite":
-            with closing(engine.raw_connection()) as connection:  # not in a transaction, where SQLite would refuse
+            with self.watch.telling(), closing(engine.raw_connection()) as connection:  # in a transaction SQLite would refuse
                 connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     @outliving

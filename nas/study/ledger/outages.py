@@ -6,7 +6,8 @@ import functools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy
@@ -86,8 +87,19 @@ class Watch:
         error = context.original_exception
         if context.is_disconnect:
             return LostMidwayError(f"the ledger {self.name} went away in the midst of a question; {_way_on('once it answers')}")
+        return self._refusal(error)
+
+    def _refusal(self, error: BaseException) -> StudyError | None:
         mend = mended_by(error)
         return StudyError(f"the ledger {self.name}: {error}; {_way_on(mend)}") if mend else None
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Say in words what SQLite refuses within the block, where SQLAlchemy does not see it."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._refusal(error) or error from error
 
 
 def mended_by(error: object) -> str:

@@ -13,7 +13,7 @@ import optuna
 import torch
 from optuna.trial import Trial
 
-from nas.errors import NasError
+from nas.errors import NasError, StudyError, disk_trouble
 from nas.faults import OUT_OF_MEMORY, out_of_memory, with_fault
 from nas.measuring.capacity import with_widths
 from nas.measuring.retraining import with_epochs
@@ -54,7 +54,12 @@ def job_of(desk: Desk, sampled: Sample, cost: Cost, seed: int, trial: Trial | No
 
 
 def broke(desk: Desk, trial: Trial, error: Exception) -> Mapping[str, str]:
-    """Close a trial that broke, queue its training once more while attempts are left, and return what is to be said: `error`, `kind`."""
+    """Close a trial that broke, queue its training once more while attempts are left, and return what is to be said: `error`, `kind`.
+
+    Raises StudyError for a full disk: that is no fault of the training's, and the next one would meet it too.
+    """
+    if full := disk_trouble(error):
+        raise StudyError(full) from error
     memory = out_of_memory(error)
     if memory and group_of(trial.user_attrs):
         memory += ", or measure in smaller groups (measure: vectorise)"
