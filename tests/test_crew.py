@@ -89,7 +89,7 @@ def test_a_worker_that_lost_its_gpu_ends_without_an_error_so_that_another_takes_
 
     tasks: queue.Queue[Task] = queue.Queue()
     tasks.put(Task(()))
-    monkeypatch.setattr("sys.argv", ["worker", f"sqlite:///{tmp_path / 'optuna.db'}"])
+    monkeypatch.setattr(worker_process, "_told", lambda: [f"sqlite:///{tmp_path / 'optuna.db'}"])
     monkeypatch.setattr(worker_process, "_tasks_given", lambda: tasks)
     monkeypatch.setattr(worker_process, "work_on", lose)
     monkeypatch.setattr("sys.stdout", sys.stdout)  # it is exchanged there

@@ -27,7 +27,7 @@ def test_a_worker_that_was_started_early_does_the_first_training(tmp_path: Path,
         crew.assign(Task((study.search.name,)), size=1)
         crew.fill(1)
         assert [worker.identity() for _, worker in crew.members] == [(socket.gethostname(), process.pid)]
-        assert early.take((), {}) is None
+        assert not early._ready
         seen, until = list[str](), time.time() + 120
         while "finished" not in seen and time.time() < until:
             seen += [event["event"] for event in crew.events(timeout=0.5)]
@@ -61,7 +61,17 @@ def test_one_that_was_killed_meanwhile_is_not_taken() -> None:
     (process,) = early._ready
     process.kill()
     process.wait()
-    assert early.take((), {}) is None
+    another = early.worker(("sqlite:///none.db",), {})
+    assert another.pid != process.pid
+    another.communicate(timeout=60)
+
+
+def test_no_command_line_shows_the_ledgers_address() -> None:
+    process = early.worker(("postgresql://me:secret@localhost/nas",), {})
+    assert b"nas.study.worker" in (shown := Path(f"/proc/{process.pid}/cmdline").read_bytes())
+    assert b"secret" not in shown
+    process.kill()
+    process.communicate()
 
 
 def test_one_that_nothing_takes_ends_with_its_starter() -> None:

@@ -1,7 +1,7 @@
-"""Layer 4: one worker process, started before it is known what for: it imports torch and Lightning while its starter prepares the study.
+"""Layer 4: how a worker's process is started: the first of a command before it is known what for.
 
-The first line on its standard input says what a worker's command line, environment and current folder would; from then on it is
-that worker. It ends where its standard input closes instead.
+That one imports torch and Lightning while its starter prepares the study. The first line on a worker's standard input says its
+arguments, environment and folder; from then on it is that worker. It ends where its standard input closes instead.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 # What glibc would do otherwise, in a process that takes and frees the same large tensors at every step:
 # - it gives freed memory back, and faults it in again: 30,000 page faults a training of 20 layers (the two thresholds);
@@ -29,10 +29,31 @@ KEEP_MEMORY = {
 _ready: list[subprocess.Popen[str]] = []
 
 
-def spawn(command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None) -> subprocess.Popen[str]:
-    """Start a worker's process, in `folder` where one is given; it ends when the pipe to it closes."""
+def start() -> None:
+    """Start the process, at the beginning of a command that is going to train. Where nothing takes it, it ends with this one."""
+    _ready.append(_blank({"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}))
+    atexit.register(_end)
+
+
+def worker(arguments: Sequence[str], environment: Mapping[str, str], folder: Path | None = None) -> subprocess.Popen[str]:
+    """Return a worker's process with these arguments, in `folder` where one is given: the one that was started early, else a new one.
+
+    It is told them on its standard input: other users of the machine see command lines, and an address may have a password.
+    """
+    # The current folder, whose plugins it will find, and the environment may have changed since it was started.
+    told = {"arguments": list(arguments), "environment": {**os.environ, **environment}, "folder": str(folder or Path.cwd())}
+    while _ready:
+        if _tell(process := _ready.pop(), told):
+            return process
+    process = _blank(environment, folder)
+    _tell(process, told)
+    return process
+
+
+def _blank(environment: Mapping[str, str], folder: Path | None = None) -> subprocess.Popen[str]:
+    """Start a process that is going to be told which worker it is; it ends when the pipe to it closes."""
     return subprocess.Popen(
-        command,
+        [sys.executable, "-m", "nas.study.worker"],
         stdin=subprocess.PIPE,  # it closes when this process ends, however it ends, and the worker with it
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -43,24 +64,15 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], folder: Path |
     )
 
 
-def start() -> None:
-    """Start the process, at the beginning of a command that is going to train. Where nothing takes it, it ends with this one."""
-    _ready.append(spawn([sys.executable, "-m", "nas.study.worker"], {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}))
-    atexit.register(_end)
-
-
-def take(arguments: Sequence[str], environment: Mapping[str, str], folder: Path | None = None) -> subprocess.Popen[str] | None:
-    """Make a worker of the process that was started early, where and as `spawn` would start one now; None where there is none."""
-    while _ready:
-        process = _ready.pop()
-        with suppress(BrokenPipeError):  # it was killed meanwhile
-            assert process.stdin is not None  # it was asked for
-            # The current folder, whose plugins it will find, and the environment may have changed since it was started.
-            told = {"arguments": list(arguments), "environment": {**os.environ, **environment}, "folder": str(folder or Path.cwd())}
-            process.stdin.write(json.dumps(told) + "\n")
-            process.stdin.flush()
-            return process
-    return None
+def _tell(process: subprocess.Popen[str], told: Mapping[str, Any]) -> bool:
+    """Say to a process which worker it is; False where it has died meanwhile."""
+    assert process.stdin is not None  # it was asked for
+    try:
+        process.stdin.write(json.dumps(told) + "\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def _end() -> None:

@@ -6,7 +6,6 @@ A node of a cluster loads this too, for one process a worker, so it imports noth
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -42,8 +41,7 @@ class WorkerProcess:
             folder.mkdir(parents=True, exist_ok=True)
         words = [*arguments, "--threads", str(threads)]
         surroundings = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), **(environment or {})}
-        process = early.take(words, surroundings, folder)
-        self.process = process or early.spawn([sys.executable, "-m", "nas.study.worker", *words], surroundings, folder)
+        self.process = early.worker(words, surroundings, folder)
         self._errors: list[str] = []
         self._listener = threading.Thread(target=self._keep_errors, daemon=True)
         self._listener.start()

@@ -1,8 +1,8 @@
-"""Layer 4: a worker's process: `python -m nas.study.worker STORAGE`.
+"""Layer 4: a worker's process, `python -m nas.study.worker`, as `nas.study.crew.early` starts it.
 
-A line on its standard input is a task, ledgers to work through; it says when their queues are empty, or the deadline of the search has
-passed, and takes the next. It ends at once when its standard input closes: whoever started it is gone then. Without arguments it was
-started early (`nas.study.crew.early`): the first line then says what its command line would.
+The first line on its standard input says its arguments, environment and folder. Each further one is a task, ledgers to work through; it
+says when their queues are empty, or the deadline of the search has passed, and takes the next. It ends at once when its standard input
+closes: whoever started it is gone then.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def _tasks_given() -> queue.Queue[Task]:
     return tasks
 
 
-def _become_what_is_told() -> None:
-    """Take the command line, the environment and the current folder from a line on standard input; end where it closes instead."""
+def _told() -> list[str]:
+    """Take the environment and the current folder from a line on standard input, and return its arguments; end where it closes instead."""
     line = sys.stdin.readline()
     if not line:
         sys.exit()
@@ -51,19 +51,17 @@ def _become_what_is_told() -> None:
     os.chdir(told["folder"])
     os.environ.clear()
     os.environ.update(told["environment"])
-    sys.argv[1:] = told["arguments"]
+    return [str(word) for word in told["arguments"]]
 
 
 def main() -> None:
     """Run a worker process; its events go to standard output, one JSON document a line."""
-    if not sys.argv[1:]:
-        _become_what_is_told()
     parser = argparse.ArgumentParser()
     parser.add_argument("storage")
     parser.add_argument("--plugins", action="append", default=[])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--sharing", type=int, default=1, help="how many workers share this one's GPU")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(_told())
     torch.set_num_threads(arguments.threads)
     pin_memory_share(arguments.sharing)
     # Plugins and libraries may print; only events go to the pipe.
