@@ -348,8 +348,8 @@ def test_effects_are_metrics_of_the_study_by_depth_in_points(store: Path, tracke
     tracker_of(store).sync(record, effects=effects_of())
     parent, _ = runs_of(store, "effects")
     assert history(store, parent, "effect/identity") == [(8, 0.5), (56, 6.5)]
-    assert history(store, parent, "effect_low/identity") == [(8, -0.5), (56, 5.5)]
-    assert history(store, parent, "effect_high/identity") == [(8, 1.5), (56, 7.5)]
+    assert history(store, parent, "effect/identity low") == [(8, -0.5), (56, 5.5)]
+    assert history(store, parent, "effect/identity high") == [(8, 1.5), (56, 7.5)]
     assert history(store, parent, "effect_overall/identity") == [(0, 3.5000000000000004)]
     assert history(store, parent, "effect_per_doubling/identity") == [(0, 2.0)]
     assert parent.data.tags["nas.verdict"] == "The identity shortcut helps materially."

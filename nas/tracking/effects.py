@@ -12,8 +12,9 @@ from nas.values.effects import Effects, Estimate, slug_of
 
 
 def effect_points(effects: Effects, timestamp_ms: int, *, scale: float = 100.0) -> tuple[Point, ...]:
-    """Return `effect/LEVEL`, `effect_low/…` and `effect_high/…` by step, and the same `_overall` and `_per_doubling`.
+    """Return `effect/LEVEL`, `effect/LEVEL low` and `effect/LEVEL high` by step, the same of `effect_overall`, `effect_per_doubling`.
 
+    MLflow draws what has the same name before the slash beside each other.
     Values are percentage points, or with `scale` 1 as they stand. What was refused (no interval, no mean) has no point. Another
     estimand than the plain effect has its own name in place of `effect`: `tuned_effect/…`, `parameter_matched_effect/…`.
     """
@@ -30,7 +31,7 @@ def effect_points(effects: Effects, timestamp_ms: int, *, scale: float = 100.0) 
         for estimate in estimates:
             step = steps[estimate.at] if kind == name and estimate.at is not None else 0
             level = levels[_plain(estimate.level)]
-            points += [Point(f"{kind}{part}/{level}", figure, step, timestamp_ms) for part, figure in _figures(estimate, scale)]
+            points += [Point(f"{kind}/{level}{part}", figure, step, timestamp_ms) for part, figure in _figures(estimate, scale)]
     for contrast in effects.contrasts:
         points += effect_points(contrast.effects, timestamp_ms, scale=scale)
         for found in contrast.mismatches:
@@ -59,8 +60,8 @@ def _figures(estimate: Estimate, scale: float) -> Iterator[tuple[str, float]]:
     if estimate.mean is not None:
         yield "", scale * estimate.mean
     if estimate.interval is not None:
-        yield "_low", scale * estimate.interval.low
-        yield "_high", scale * estimate.interval.high
+        yield " low", scale * estimate.interval.low
+        yield " high", scale * estimate.interval.high
 
 
 def _plain(level: Scalar) -> str:
