@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -60,9 +61,12 @@ MOVES = {
     "transpose by name": lambda x: torch.transpose(x, dim0=0, dim1=2),
     "movedim": lambda x: x.movedim(1, -1),
     "movedim of several": lambda x: torch.movedim(x, (1, 2), (-1, 1)),
+    "movedim of nothing": lambda x: x.mean().movedim(0, 0),
+    "transpose of nothing": lambda x: x.mean().transpose(0, -1),
     "permute": lambda x: x.permute(0, 2, 3, 1),
     "permute by name": lambda x: torch.permute(x, dims=(3, 0, -2, 1)),
     "reshape": lambda x: x.reshape(x.shape[0], 2, -1),
+    "reshape to an array's size": lambda x: x.reshape(np.int64(2), -1),
     "reshape of a list": lambda x: torch.reshape(x, [-1]),
     "view": lambda x: x.view(x.shape[0], -1),
     "flatten": lambda x: x.flatten(),

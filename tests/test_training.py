@@ -1,6 +1,7 @@
 """Training: deterministic by seed, twins on equal footing, failures as outcomes."""
 
 import math
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -224,6 +225,22 @@ def test_a_recipe_is_built_with_lightnings_options(small: Space) -> None:
 
 def test_bfloat16_precision_passes_through_to_lightning(small: Space) -> None:
     assert run(small, precision="bf16-mixed").curves != run(small).curves
+
+
+def test_sigterm_ends_a_training_in_the_midst_of_an_epoch(small: Space) -> None:
+    steps = list[int]()
+
+    def on_step(step: int) -> None:
+        steps.append(step)
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # so that no more than this test fails where Lightning does not listen
+    try:
+        with pytest.raises(SystemExit):
+            run(small, batch_size=32, goal=replace(goal_of(small), on_step=on_step))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert steps == [1]
 
 
 def test_one_network_trains_on_several_devices(small: Space) -> None:

@@ -83,7 +83,7 @@ class _Module(pl.LightningModule):
     def train_dataloader(self) -> Stretches[Batch]:
         batches = self._batches()
         batches.skip(self.epoch)
-        return Stretches(loader(self.parts["train"], batches), self.trainer.strategy)
+        return Stretches(loader(self.parts["train"], batches), self.trainer)
 
     def _batches(self) -> Batches:
         # Every process of a distributed run has the same order; each takes its own share of the batch.

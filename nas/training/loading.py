@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import torch
-from pytorch_lightning.strategies import SingleDeviceStrategy, Strategy
+from pytorch_lightning import Trainer
+from pytorch_lightning.strategies import SingleDeviceStrategy
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -31,16 +33,23 @@ class Stretches(Generic[T_co]):
 
     On one device a stretch is a whole epoch: what Lightning does around a call takes 0.2 ms, as long as many a small network's
     layer. Several processes have each batch by itself, since their strategies prepare every call for one backward pass.
+    Lightning ends a training at SIGTERM between two calls; within a stretch it is ended here, between two batches as well.
     """
 
-    def __init__(self, batches: Counted[T_co], strategy: Strategy) -> None:
-        self.batches, self.is_whole = batches, isinstance(strategy, SingleDeviceStrategy)
+    def __init__(self, batches: Counted[T_co], trainer: Trainer) -> None:
+        self.batches, self.trainer, self.is_whole = batches, trainer, isinstance(trainer.strategy, SingleDeviceStrategy)
 
     def __len__(self) -> int:
         return 1 if self.is_whole else len(self.batches)
 
     def __iter__(self) -> Iterator[Iterable[T_co]]:
-        return iter((self.batches,)) if self.is_whole else ((batch,) for batch in self.batches)
+        return iter((self._whole(),)) if self.is_whole else ((batch,) for batch in self.batches)
+
+    def _whole(self) -> Iterator[T_co]:
+        for batch in self.batches:
+            if self.trainer.received_sigterm:
+                raise SIGTERMException
+            yield batch
 
 
 def loader(part: Part, batches: Counted[Tensor], *, processes: int | None = None) -> Counted[Batch]:

@@ -93,7 +93,7 @@ class _Module(pl.LightningModule):
         batches = self._batches()
         for order in batches.orders:
             order.skip(self.epoch)
-        return Stretches(batches, self.trainer.strategy)
+        return Stretches(batches, self.trainer)
 
     def _batches(self) -> _Together:
         pairs = zip(self.members, self.parts["train"], strict=True)

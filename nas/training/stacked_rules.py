@@ -167,9 +167,9 @@ def _dropout(_func: Any, x: Stacked, p: float = 0.5, training: bool = True, **_k
     return NotImplemented if training and p else x
 
 
-def _moved(x: Stacked, move: Callable[[Tensor], Tensor]) -> Stacked:
+def _moved(x: Stacked, move: Callable[[Tensor], Tensor]) -> Any:
     """Apply to (K, …) what only names dimensions anew; through `vmap`, which looks at every argument, it takes as long as a layer."""
-    return Stacked(move(x.first()), x.count)
+    return Stacked(move(x.first()), x.count) if x.dim() else NotImplemented
 
 
 @_for([torch.Tensor.transpose, torch.transpose])
@@ -177,10 +177,13 @@ def _transpose(func: Any, x: Stacked, dim0: int, dim1: int) -> Any:
     return _moved(x, lambda own: func(own, *_behind(x, dim0, dim1)))
 
 
-@_for([torch.Tensor.movedim, torch.movedim])
+@_for(_functions("movedim moveaxis"))
 def _movedim(func: Any, x: Stacked, source: Any, destination: Any) -> Any:
-    places = [_behind(x, *([dims] if isinstance(dims, int) else dims)) for dims in (source, destination)]
-    return _moved(x, lambda own: func(own, *places))
+    def move(own: Tensor) -> Tensor:
+        found: Tensor = func(own, *(_behind(x, *([dims] if isinstance(dims, int) else dims)) for dims in (source, destination)))
+        return found
+
+    return _moved(x, move)
 
 
 @_for([torch.Tensor.permute, torch.permute])
@@ -195,7 +198,7 @@ def _reshape(_func: Any, x: Stacked, *shape: Any, **named: Any) -> Any:
 
 def _listed(given: Sequence[Any]) -> Sequence[int]:
     """Return dimensions that are given one by one or as one sequence."""
-    return given if not given or isinstance(given[0], int) else given[0]
+    return given[0] if given and isinstance(given[0], Sequence) else given
 
 
 def _behind(x: Tensor, *dims: int) -> list[int]:
@@ -225,7 +228,7 @@ def _view(func: Any, x: Any, *shape: Any, **kwargs: Any) -> Any:
 @_for(_functions("flatten"))
 def _flatten(_func: Any, x: Stacked, start_dim: int = 0, end_dim: int = -1) -> Any:
     if not x.channels or start_dim != 1 or end_dim not in (-1, x.dim() - 1):
-        return _moved(x, lambda own: own.flatten(*_behind(x, start_dim, end_dim))) if x.dim() else NotImplemented
+        return _moved(x, lambda own: own.flatten(*_behind(x, start_dim, end_dim)))
     return Stacked(x.store.flatten(1), x.count, channels=True)
 
 
