@@ -1,6 +1,10 @@
 """Pictures that are decoded as a training goes: the same batches, the same training, as from memory."""
 
+import gc
+import multiprocessing
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +20,8 @@ from nas.sampling import first_choice, sample
 from nas.space import parse_space
 from nas.study.jobs.materials import context_of, load_data, load_task, ready_data
 from nas.training import data as training_data
-from nas.training import decoding
-from nas.training.course import Goal
+from nas.training import decoding, fit
+from nas.training.course import Goal, OnStep
 from nas.training.data import Batches, Split, split_data
 from nas.training.fit import train
 from nas.training.loading import loader
@@ -75,14 +79,14 @@ def test_training_pictures_come_out_with_mean_zero_and_deviation_one(pictures: P
     assert torch.allclose(inputs.std((0, 2, 3)), torch.ones(3), atol=1e-4)
 
 
-def trained(folder: Path, registry: Registry, *, streaming: bool) -> Outcome:
+def trained(folder: Path, registry: Registry, *, streaming: bool, on_step: OnStep = lambda _step: None) -> Outcome:
     data = f"{{folder: {{path: {folder}, size: 8, streaming: {str(streaming).lower()}}}}}"
     text = f"data: {data}\narchitecture: {{staged: {{widths: [4, 8], depth: 1}}}}\ntrain: {{epochs: 2, batch_size: 16, augment: [flip]}}\n"
     space = parse_space(text, "stream.yaml", registry)
     decided = sample(space, first_choice).configuration
     context = context_of(space, decided)
     network = build(decided.architecture, registry, context, seed=2)
-    goal = Goal("test_accuracy", load_task(decided.task, registry))
+    goal = Goal("test_accuracy", load_task(decided.task, registry), on_step=on_step)
     recipe = build_recipe(decided.train, registry)
     parts = split(folder, registry, streaming=streaming)
     return replace(train(network, recipe, parts, cost_of(decided.architecture, registry, context), goal, seed=2), duration_s=0.0)
@@ -92,6 +96,28 @@ def test_a_streamed_training_gives_the_numbers_of_one_from_memory(pictures: Path
     kept = trained(pictures, registry, streaming=False)
     assert kept.metrics["test_accuracy"] > 0.5
     assert trained(pictures, registry, streaming=True) == kept
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_the_processes_that_decode_end_with_their_training(
+    pictures: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch, breaks: bool
+) -> None:
+    seen = list[int]()
+
+    def on_step(_step: int) -> None:
+        seen.append(len(multiprocessing.active_children()))
+        if breaks:
+            raise RuntimeError("this step breaks")
+
+    monkeypatch.setattr(fit, "loader", partial(loader, processes=1))
+    before = len(multiprocessing.active_children())
+    gc.disable()
+    try:
+        with pytest.raises(RuntimeError, match="breaks") if breaks else nullcontext():
+            trained(pictures, registry, streaming=True, on_step=on_step)
+        assert len(multiprocessing.active_children()) == before < seen[0]
+    finally:
+        gc.enable()
 
 
 def test_what_does_not_fit_into_memory_is_streamed_unasked(pictures: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,9 @@ def test_each_worker_has_its_share_of_the_memory(space: Space, monkeypatch: pyte
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (16 * 2**30, 24 * 2**30))
     assert room.room_of(space, 4) == Room(8 * 2**30 - room.CONTEXT_BYTES - 4 * 1797 * 64)
+    # Half of what there is, and the examples stay with the host.
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (2 * room.CONTEXT_BYTES + 2 * 4 * 1797 * 64, 24 * 2**30))
+    assert room.room_of(space, 4) == Room(4 * 1797 * 64)
     monkeypatch.setattr(room, "free_memory", lambda: None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert room.room_of(space, 4).num_networks(Demand(10**12, 10**12)) > 10**12

@@ -17,10 +17,6 @@ from nas.values.architecture import PluginNode, key_of
 from nas.values.domains import Choices, IntRange, Scalar, Setting, written
 from nas.values.metrics import Metric, metric_of
 
-SECTIONS = ("name", "data", "task", "input", "architecture", "train", "probes", "search", "measure", "constraints", "shared", "seed")
-DEFAULT_DATA = "digits"
-MAX_PATH = 500  # the ledger's databases hold 512 characters
-
 
 @dataclass(frozen=True)
 class Space:

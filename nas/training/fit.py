@@ -20,7 +20,7 @@ from nas.training.augmenting import Augmenter
 from nas.training.checkpoint import Checkpoint, random_state, set_random_state, stopwatch
 from nas.training.course import Course, Figures, Goal
 from nas.training.data import Batch, Batches, Part, Split
-from nas.training.loading import Counted, Stretches, loader
+from nas.training.loading import Counted, Stretches, end_decoding, loader
 from nas.training.speeding import compiled, lay_out
 from nas.values.outcome import Cost, Outcome
 from nas.values.seeds import derive
@@ -46,7 +46,10 @@ def train(
     module = _Module(network, recipe, split, goal, seed, checkpoint)
     with torch.random.fork_rng(), quiet():
         torch.manual_seed(derive(seed, "noise"))
-        trainer_for(recipe, max_epochs=recipe.epochs - module.epoch).fit(module)
+        try:
+            trainer_for(recipe, max_epochs=recipe.epochs - module.epoch).fit(module)
+        finally:
+            end_decoding(module.loaders)
     return module.course.outcome(cost, duration_s=module.seconds(), device=module.trained_on)
 
 
@@ -58,6 +61,7 @@ class _Module(pl.LightningModule):
         self.automatic_optimization = False
         self.network, self.recipe, self.split, self.goal, self.seed = network, recipe, split, goal, seed
         self.course = Course(goal)
+        self.loaders: list[Counted[Batch]] = []
         # Epochs and steps are counted here, since Lightning's own counts begin anew where a training goes on.
         self.epoch, self.step = 0, 0
         self.checkpoint, self.resumed = checkpoint, checkpoint.read() if checkpoint else None
@@ -83,7 +87,7 @@ class _Module(pl.LightningModule):
     def train_dataloader(self) -> Stretches[Batch]:
         batches = self._batches()
         batches.skip(self.epoch)
-        return Stretches(loader(self.parts["train"], batches), self.trainer)
+        return Stretches(self._loader(self.parts["train"], batches), self.trainer)
 
     def _batches(self) -> Batches:
         # Every process of a distributed run has the same order; each takes its own share of the batch.
@@ -93,7 +97,11 @@ class _Module(pl.LightningModule):
     def _evaluated(self, part: Part) -> Counted[Batch]:
         """Return all of a part, batch by batch."""
         rows = torch.arange(len(part), device=part.rows.device)
-        return loader(part, rows.split(evaluation_batch(part, self.recipe.batch_size)))
+        return self._loader(part, rows.split(evaluation_batch(part, self.recipe.batch_size)))
+
+    def _loader(self, part: Part, batches: Counted[Tensor]) -> Counted[Batch]:
+        self.loaders.append(loader(part, batches))
+        return self.loaders[-1]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = self.recipe.optimizer().build(self.network.parameters())
@@ -190,7 +198,6 @@ class _Module(pl.LightningModule):
     def on_train_end(self) -> None:
         # Before Lightning takes the network back to the CPU, away from the data.
         self.course.final = self.evaluate_part(self.goal.final_part)
-        self.evaluated.clear()  # and with it the processes that decode pictures, which would wait for the garbage collector
         self.trained_on = str(self.device)
 
     @torch.no_grad()

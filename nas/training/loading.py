@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies import SingleDeviceStrategy
+from pytorch_lightning.utilities import CombinedLoader
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -68,6 +69,11 @@ def loader(part: Part, batches: Counted[Tensor], *, processes: int | None = None
         persistent_workers=processes > 0,
         generator=torch.Generator(),  # its seeds go to the decoders, which draw nothing; the global stream is the network's noise
     )  # fmt: skip
+
+
+def end_decoding(loaders: Iterable[Counted[Batch]]) -> None:
+    """End the processes that decode for loaders, which would stay, with the batches that they have ready, until garbage is collected."""
+    CombinedLoader([batches for batches in loaders if isinstance(batches, DataLoader)]).reset()
 
 
 class _Decoded(Dataset[Batch]):

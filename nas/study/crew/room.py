@@ -12,6 +12,7 @@ from nas.space import Space
 from nas.study.crew.crew import num_cores
 from nas.study.jobs.materials import ready_data
 from nas.study.jobs.memory import Demand, Room, demand_of, free_memory
+from nas.training.data import DEVICE_SHARE
 from nas.values.architecture import Configuration
 
 CONTEXT_BYTES = 600 * 2**20
@@ -73,11 +74,12 @@ def need_of(space: Space) -> int:
 def room_of(space: Space, workers: int) -> Room:
     """Return what each of `workers` on this machine may take for its trainings: its share of a GPU where there are any, else of the memory.
 
-    On a GPU the examples lie there too, once for all that a worker trains.
+    On a GPU the examples lie there too, once for all that a worker trains, unless they are so many that they stay with the host.
     """
     if gpus := torch.cuda.device_count():
         free, _total = torch.cuda.mem_get_info(0)
-        return Room(max(0, free // math.ceil(workers / gpus) - CONTEXT_BYTES - _bytes_of_data(space)))
+        share, data = max(0, free // math.ceil(workers / gpus) - CONTEXT_BYTES), _bytes_of_data(space)
+        return Room(share - data if data <= DEVICE_SHARE * share else share)
     free_here = free_memory()
     return Room(None if free_here is None else max(0, free_here // workers - PROCESS_BYTES))
 
