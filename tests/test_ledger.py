@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from nas.errors import StudyError, UserError
 from nas.sampling import first_choice, sample
 from nas.space import Space
 from nas.study.driving import drive
+from nas.study.ledger import outages
 from nas.study.ledger.alive import is_running, start_of
 from nas.study.ledger.healing import heal, settle_lost
 from nas.study.ledger.known import studies_in
@@ -127,6 +129,96 @@ def test_a_worker_that_was_given_up_for_dead_and_is_alive_disturbs_nobody(ledger
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
         ledger.finish(again, decided.configuration, outcome(0.75))
     assert [record.state for record in ledger.records()] == ["complete"]
+
+
+@pytest.mark.parametrize("end", ["finish", "fail"])
+def test_a_worker_that_was_only_silent_tells_its_trial_while_that_waits_again(end: str, ledger: Ledger, small: Space) -> None:
+    ledger.ensure(slots(1))
+    suspended = ledger.claim()
+    assert suspended is not None
+    decided = sample(small, lambda decision: suggest(suspended, decision))
+    assert ledger.release(suspended._trial_id, {})
+    if end == "finish":
+        ledger.finish(suspended, decided.configuration, outcome(0.75))
+    else:
+        ledger.fail(suspended, "broken", "it broke")
+    assert [record.state for record in ledger.records()] == ["complete" if end == "finish" else "broken"]
+    assert ledger.claim() is None
+
+
+def test_who_heals_late_takes_a_trial_from_nobody_that_has_claimed_it_since(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger.ensure(slots(1))
+    trial = ledger.claim()
+    assert trial is not None
+    pretend_worker_died(ledger, trial)
+    seen = ledger.study.get_trials(states=(TrialState.RUNNING,))
+    assert heal(ledger) == 1
+    late = Ledger(open_storage(str(ledger.storage._backend.url)), "study")  # type: ignore[attr-defined]
+    monkeypatch.setattr(late.study, "get_trials", lambda **_: seen)
+    heal(late)  # while it waits
+    assert [record.state for record in ledger.records()] == ["waiting"]
+    again = ledger.claim()
+    assert again is not None
+    heal(late)  # while another trains it
+    (record,) = ledger.records()
+    assert (record.state, record.worker) == ("running", f"{socket.gethostname()}:{os.getpid()}")
+
+
+def test_an_outcome_that_its_worker_tells_just_before_it_is_told_for_it_is_told_once(ledger: Ledger) -> None:
+    ledger.ensure(slots(1))
+    trial = ledger.claim()
+    assert trial is not None
+    trial.set_user_attr("outcome", outcome(0.7).to_dict())
+    pretend_worker_died(ledger, trial)
+    seen = ledger.study.get_trials(states=(TrialState.RUNNING,))
+    ledger.tell(trial, outcome(0.7))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ledger.study, "get_trials", lambda **_: seen)
+        heal(ledger)
+    assert [record.state for record in ledger.records()] == ["complete"]
+
+
+def test_a_pruner_judges_a_trial_that_is_run_again_by_its_own_steps(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path / 'optuna.db'}")
+    Ledger.create(storage, "study", direction="maximize", about={"phase": "search"})
+    ledger = Ledger(storage, "study", pruner=optuna.pruners.MedianPruner(n_startup_trials=1))
+    ledger.ensure(slots(2))
+    first, killed = ledger.claim(), ledger.claim()
+    assert first is not None
+    assert killed is not None
+    for step, value in enumerate((0.5, 0.6, 0.9), start=1):
+        ledger.report(first, step, value)
+    ledger.tell(first, outcome())
+    for step, value in enumerate((0.6, 0.7), start=1):
+        assert not ledger.report(killed, step, value)
+    killed.report(0.5, 3)  # and its worker dies before it asks whether that is poor
+    pretend_worker_died(ledger, killed)
+    heal(ledger)
+    again = ledger.claim()
+    assert again is not None
+    assert [bool(ledger.report(again, step, value)) for step, value in enumerate((0.6, 0.7, 0.5), start=1)] == [False, False, True]
+
+
+def test_a_slot_that_was_queued_anew_before_its_trial_broke_is_not_queued_twice(ledger: Ledger) -> None:
+    ledger.ensure(slots(1))
+    trial = ledger.claim()
+    assert trial is not None
+    ledger.requeue(trial)  # the database did so, and its answer was lost
+    ledger.retry(trial)
+    ledger.fail(trial, "broken", "the database was lost")
+    assert [record.state for record in ledger.records()] == ["broken", "waiting"]
+
+
+def test_nobody_is_given_up_by_a_process_that_has_just_stood_still_itself(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger._memory, "silent", lambda _: {1})
+    assert ledger.silent() == {1}
+    now = time.time()
+    monkeypatch.setattr(outages.time, "time", lambda: now + 3600)
+    assert ledger.silent() == set()
+    monkeypatch.setattr(outages.time, "time", lambda: now + 3610)
+    assert ledger.silent() == set()
+    monkeypatch.setattr(outages.time, "time", lambda: now + 3625)
+    assert ledger.silent() == {1}
 
 
 def test_a_living_workers_trial_is_left_alone(ledger: Ledger) -> None:

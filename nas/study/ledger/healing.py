@@ -8,7 +8,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.study.ledger.ledger import Ledger
-from nas.study.ledger.trials import KILLED, OPEN, is_of, is_orphaned
+from nas.study.ledger.trials import KILLED, is_of, is_orphaned
 from nas.values.outcome import Outcome
 from nas.values.records import MAX_ATTEMPTS, SEARCHING
 
@@ -27,7 +27,7 @@ def heal(ledger: Ledger, *, gone: tuple[str, int] | None = None) -> int:
         with suppress(UpdateFinishedTrialError):  # its worker was only silent, or another process has settled it
             if "outcome" in frozen.user_attrs:
                 ledger.tell(frozen.number, Outcome.from_dict(frozen.user_attrs["outcome"]))
-            elif not _given_back(ledger, frozen):
+            elif not _gave_back(ledger, frozen):
                 _close(ledger, frozen, "interrupted")
     return settled
 
@@ -41,28 +41,26 @@ def settle_lost(ledger: Ledger, worker: tuple[str, int], message: str, *, by_no_
     for frozen in ledger.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if is_of(frozen, worker) and "outcome" not in frozen.user_attrs:
             killed = frozen.user_attrs.get(KILLED, 0) + 1
-            if not (by_no_fault and killed < MAX_ATTEMPTS and _given_back(ledger, frozen, killed=killed)):
-                _close(ledger, frozen, "broken", error=message)
+            with suppress(UpdateFinishedTrialError):  # another process has settled it
+                if not (by_no_fault and killed < MAX_ATTEMPTS and _gave_back(ledger, frozen, killed=killed)):
+                    _close(ledger, frozen, "broken", error=message)
             slots.append(str(frozen.user_attrs.get("slot")))
     return slots
 
 
-def _given_back(ledger: Ledger, frozen: FrozenTrial, **attributes: int) -> bool:
-    """Let a search's trial wait again; say whether it does.
+def _gave_back(ledger: Ledger, frozen: FrozenTrial, **attributes: int) -> bool:
+    """Let a search's trial wait again, unless another process has settled it; False where it is to be closed instead.
 
     It keeps its number, and with that its place: it is the next to be claimed, samplers see the trials in the order in which they would
     have seen them, and what is known of it stays, its decisions and what its seeds came to. So the search proposes what it would have.
     """
-    if ledger.phase not in SEARCHING:
+    if ledger.phase not in SEARCHING or ledger.is_open_beside(frozen):
         return False
-    slot = frozen.user_attrs.get("slot")
-    there = ledger.study.get_trials(deepcopy=False, states=OPEN)
-    if any(other.user_attrs.get("slot") == slot for other in there if other.number != frozen.number):
-        return False  # its worker had just queued the slot anew
-    return ledger.release(frozen._trial_id, attributes)
+    ledger.release(frozen._trial_id, attributes, held_by=frozen.user_attrs.get("worker"))
+    return True
 
 
 def _close(ledger: Ledger, frozen: FrozenTrial, end: str, **attributes: str) -> None:
     for key, value in {"end": end, **attributes}.items():
         ledger.storage.set_trial_user_attr(frozen._trial_id, key, value)
-    ledger.study.tell(frozen.number, state=TrialState.FAIL)
+    ledger.study.tell(frozen.number, state=TrialState.FAIL, skip_if_finished=True)

@@ -157,10 +157,15 @@ class Ledger:
         """Queue a training that is about to break once more, while attempts are left: before `fail`, so that no one else does too."""
         frozen = self.storage.get_trial(trial._trial_id)
         slot, fixed = str(frozen.user_attrs["slot"]), frozen.system_attrs.get("fixed_params", {})
-        if self.finished.num_broken[slot] + frozen.user_attrs.get(KILLED, 0) < MAX_ATTEMPTS - 1:
+        if self.finished.num_broken[slot] + frozen.user_attrs.get(KILLED, 0) < MAX_ATTEMPTS - 1 and not self.is_open_beside(frozen):
             widths = tuple(frozen.user_attrs.get("widths", ()))
             group = group_of(frozen.user_attrs)
             self.queue(Slot(slot, frozen.user_attrs["seed"], fixed, cell_of(frozen.user_attrs), widths, group), frozen.params)
+
+    def is_open_beside(self, trial: FrozenTrial) -> bool:
+        """Say whether another trial of the same slot is open: one that this one's worker queued before it died, or lost the database."""
+        there = self.study.get_trials(deepcopy=False, states=OPEN)
+        return any(t.user_attrs.get("slot") == trial.user_attrs.get("slot") for t in there if t.number != trial.number)
 
     def requeue(self, trial: Trial) -> None:
         """Queue the slot of a search trial anew, to be sampled again but for what it starts from."""
@@ -184,7 +189,7 @@ class Ledger:
         return [trial for waiting in there if waiting.user_attrs.get("slot") in slots and (trial := self._take(waiting))]
 
     def _take(self, waiting: FrozenTrial) -> Trial | None:
-        if not self._memory.claim(waiting._trial_id, (socket.gethostname(), os.getpid())):
+        if not self._memory.claim(waiting._trial_id, _here()):
             return None
         if self.sampler_of:
             self.study.sampler = self.sampler_of(waiting)
@@ -196,9 +201,9 @@ class Ledger:
         alone = {str(trial.user_attrs.get("slot")): () for trial in trials}
         return {**alone, **{member.slot: group for trial in trials if (group := group_of(trial.user_attrs)) for member in group}}
 
-    def release(self, trial_id: int, attributes: Mapping[str, Any]) -> bool:
-        """Let a running trial wait again, with `attributes` beside what is known of it; say whether it was running still."""
-        return self._memory.release(trial_id, attributes)
+    def release(self, trial_id: int, attributes: Mapping[str, Any], *, held_by: Sequence[Any] | None = None) -> bool:
+        """Let a running trial, `held_by` a worker still, wait again with `attributes` beside what is known of it; say whether it was so."""
+        return self._memory.release(trial_id, attributes, held_by=held_by)
 
     def silent(self) -> set[int]:
         """Return the ids of the running trials whose workers have said nothing for longer than the grace period, and could have."""
@@ -222,16 +227,18 @@ class Ledger:
         attributes = {"configuration": configuration.to_dict(), "outcome": outcome.to_dict()}
         # What each of several seeds came to was of use for going on alone.
         self._memory.set_trial_user_attrs(trial._trial_id, attributes, drop=(SEEDS,) if outcome.seed_scores else ())
+        self._memory.take_back(trial._trial_id, _here())
         self.tell(trial, outcome)
 
     def tell(self, trial: Trial | int, outcome: Outcome) -> None:
-        """Tell the sampler an outcome that is recorded, which closes the trial."""
+        """Tell the sampler an outcome that is recorded, which closes the trial, where nobody else has done so meanwhile."""
         # A trial that ends before its last seed has a mean like any other, which is told: Optuna's samplers learn little from pruned ones.
         if outcome.status == "pruned" and not outcome.seed_scores:
-            self.study.tell(trial, state=TrialState.PRUNED)
+            self.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
         else:
             # A measurement that has no value is an outcome too. No sampler learns from it, and Optuna takes numbers only.
-            self.study.tell(trial, [outcome.score if math.isfinite(outcome.score) else 0.0, *self._told_costs(outcome)])
+            values = [outcome.score if math.isfinite(outcome.score) else 0.0, *self._told_costs(outcome)]
+            self.study.tell(trial, values, skip_if_finished=True)
 
     def _told_costs(self, outcome: Outcome) -> list[float]:
         """Return what a trial's costs are told as: of a failed one the highest so far, else a sampler would take it for a bargain."""
@@ -244,7 +251,8 @@ class Ledger:
     def fail(self, trial: Trial, end: str, message: str = "") -> None:
         """Close a trial without an outcome: `invalid` (breaks a constraint), `gated`, `broken` or `interrupted`."""
         self._memory.set_trial_user_attrs(trial._trial_id, {"end": end, **({"error": message} if message else {})})
-        self.study.tell(trial, state=TrialState.FAIL)
+        self._memory.take_back(trial._trial_id, _here())
+        self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
     def write_through(self) -> None:
         """Wait until all that was told lies on the disk."""
@@ -308,3 +316,8 @@ class Ledger:
     def record(self, trial_id: int) -> TrainingRecord:
         """Return one trial as a record."""
         return record_of(self.storage.get_trial(trial_id), self.phase)
+
+
+def _here() -> tuple[str, int]:
+    """Return how the ledger names this process: its machine and its id there."""
+    return socket.gethostname(), os.getpid()

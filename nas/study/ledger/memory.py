@@ -130,9 +130,14 @@ class Memory(_CachedStorage):
         """Let a waiting trial run in `worker`; say whether it was waiting still."""
         return writing.claim(self._backend.engine, trial_id, worker)
 
-    def release(self, trial_id: int, attributes: Mapping[str, Any]) -> bool:
-        """Let a running trial wait again, with `attributes` beside what is known of it; say whether it was running still."""
-        return writing.release(self._backend.engine, trial_id, attributes)
+    @outliving
+    def take_back(self, trial_id: int, worker: Sequence[Any]) -> None:
+        """Let a trial run in `worker` again where it waits: that was given up for dead, and is about to say what the trial came to."""
+        writing.claim(self._backend.engine, trial_id, worker)
+
+    def release(self, trial_id: int, attributes: Mapping[str, Any], *, held_by: Sequence[Any] | None = None) -> bool:
+        """Let a running trial, `held_by` a worker still, wait again with `attributes`; say whether it was so."""
+        return writing.release(self._backend.engine, trial_id, attributes, held_by=held_by)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Keep an attribute of a trial."""

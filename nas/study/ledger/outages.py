@@ -46,6 +46,7 @@ class Watch:
 
     def __init__(self, url: str) -> None:
         self.name, self.away_since, self.back_at, self.given_up = without_secrets(url), 0.0, 0.0, False
+        self._asked_at, self._awake_since = 0.0, 0.0
 
     def over(self, engine: sqlalchemy.Engine) -> None:
         """Keep watch over an engine whose database has answered once."""
@@ -54,8 +55,15 @@ class Watch:
             sqlalchemy.event.listen(engine, "do_connect", self._connect)
 
     def was_away(self, within_s: float) -> bool:
-        """Say whether the server is away, or came back less than so many seconds ago: nobody's heartbeat got through meanwhile."""
-        return bool(self.away_since or (self.back_at and time.monotonic() - self.back_at < within_s))
+        """Say whether the server is away, or came back less than so many seconds ago: nobody's heartbeat got through meanwhile.
+
+        Or whether this process stood still, which asks this every few seconds: its machine slept, and the workers on it with it.
+        """
+        now = time.time()  # the clock that goes on meanwhile
+        self._awake_since = now if self._asked_at and now - self._asked_at > within_s else self._awake_since
+        self._asked_at = now
+        is_back = self.back_at and time.monotonic() - self.back_at < within_s
+        return bool(self.away_since or is_back or now - self._awake_since < within_s)
 
     def _connect(self, dialect: Dialect, _record: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
         while True:

@@ -38,17 +38,27 @@ def claim(engine: Engine, trial_id: int, worker: Sequence[Any]) -> bool:
     return True
 
 
-def release(engine: Engine, trial_id: int, attributes: Mapping[str, Any]) -> bool:
-    """Let a running trial wait again, with all that is known of it and with `attributes`; say whether it was running still."""
+def release(engine: Engine, trial_id: int, attributes: Mapping[str, Any], *, held_by: Sequence[Any] | None = None) -> bool:
+    """Let a running trial wait again with `attributes`, all that is known of it but its steps; say whether it was running still.
+
+    Where it is said whom it is `held_by`, then only in that worker: of several processes that saw it die, one releases its trial, and
+    none that of the worker which has claimed it since. Nor where its outcome is recorded, which is about to be told. The steps are
+    reported anew; a pruner would judge the first by the last.
+    """
     waiting = {_trial.state: TrialState.WAITING, _trial._datetime_start_utc: None}
     running = sqlalchemy.update(_trial).where(_trial.trial_id == trial_id, _trial.state == TrialState.RUNNING)
+    running = running.where(~sqlalchemy.exists().where(_user.trial_id == trial_id, _user.key == "outcome"))
+    if held_by is not None:
+        holder = sqlalchemy.select(_user.value_json).where(_user.trial_id == trial_id, _user.key == "worker").scalar_subquery()
+        running = running.where(holder == json.dumps(list(held_by)))
     with engine.begin() as connection:
         if not connection.execute(running.values(waiting)).rowcount:
             return False
         for key, told in attributes.items():
             _put(connection, _user, {"trial_id": trial_id, "key": key}, value_json=json.dumps(told))
         heartbeat: Any = models.TrialHeartbeatModel
-        connection.execute(sqlalchemy.delete(heartbeat).where(heartbeat.trial_id == trial_id))
+        for outdated in (heartbeat, _step):
+            connection.execute(sqlalchemy.delete(outdated).where(outdated.trial_id == trial_id))
     return True
 
 
