@@ -21,6 +21,7 @@ from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.outages import LostMidwayError
 from nas.study.ledger.slots import Slot
 from nas.study.ledger.storage import open_storage
+from nas.study.worker import worker
 from nas.training.checkpoint import save
 
 SLOTS = [Slot(f"t{i}", i, {}) for i in range(4)]
@@ -121,6 +122,24 @@ def test_a_server_that_stays_away_is_said_in_words_without_secrets_and_then_wait
     finally:
         tell("start")
     assert ledger.count_open() == 0
+
+
+def test_ctrl_c_does_not_wait_for_the_thread_that_waits_for_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "HEARTBEAT_S", 0.001)
+    asked, answered = threading.Event(), threading.Event()
+
+    class Away:
+        def beat(self, _trial: object) -> None:
+            asked.set()
+            answered.wait(20)
+
+    started = time.monotonic()
+    heartbeat = worker._Heartbeat(Away(), (object(),))  # type: ignore[arg-type]
+    heartbeat.__enter__()
+    asked.wait(20)
+    heartbeat.__exit__(KeyboardInterrupt)
+    answered.set()
+    assert time.monotonic() - started < 10
 
 
 def test_a_full_disk_is_said_in_words_and_with_room_the_queue_goes_on(tmp_path: Path) -> None:

@@ -140,6 +140,16 @@ def test_should_stop_ends_a_training_as_pruned(small: Space) -> None:
     assert (outcome.status, outcome.num_epochs, seen) == ("pruned", 2, [1, 2])
 
 
+def test_a_training_that_is_interrupted_says_so_and_hears_a_second_ctrl_c(small: Space) -> None:
+    def interrupt(_epoch: int, _value: float) -> bool:
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(small, goal=replace(goal_of(small), should_stop=interrupt), epochs=2)
+    assert signal.getsignal(signal.SIGINT) is before is signal.default_int_handler
+
+
 def test_twins_see_the_same_batches_in_the_same_order() -> None:
     first, second = (list(Batches(100, 32, seed=4)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -92,9 +92,10 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted. Everything finished is kept; run the same command again to go on.", err=True)
-        sys.exit(130)
+        _interrupted()
     except NasError as error:
+        if _was_interrupted(error):
+            _interrupted()
         if debug:
             traceback.print_exc()
         click.echo(f"Error: {error}", err=True)
@@ -105,3 +106,15 @@ def main() -> None:
         said = disk_trouble(error) or f"{type(error).__name__}: {error}\nThis is a fault of nas itself; --debug shows where."
         click.echo(f"Error: {said}", err=True)
         sys.exit(1)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Say whether an error came of tidying up behind Ctrl-C: a ledger that does not answer cannot be told of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _interrupted() -> NoReturn:
+    click.echo("Interrupted. Everything finished is kept; run the same command again to go on.", err=True)
+    sys.exit(130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -240,8 +241,17 @@ def trainer_for(recipe: Recipe, *, max_epochs: int) -> pl.Trainer:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Lightning announces devices and gives advice at every Trainer; a study makes hundreds."""
+    """Lightning announces devices and gives advice at every Trainer; a study makes hundreds.
+
+    At Ctrl-C it ends the process with status 1, without a word, and lets it hear no second one: here that stays KeyboardInterrupt.
+    """
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")
-        yield
+        try:
+            yield
+        except SystemExit as end:
+            if not isinstance(end.__context__, KeyboardInterrupt):
+                raise
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from end

@@ -168,9 +168,10 @@ class _Heartbeat:
     def __enter__(self) -> None:
         self.thread.start()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.done.set()
-        self.thread.join()
+        if kind is None:  # at Ctrl-C it may be waiting for a ledger that does not answer
+            self.thread.join()
 
     def _beat(self) -> None:
         while not self.done.wait(HEARTBEAT_S):
