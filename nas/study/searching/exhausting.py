@@ -34,8 +34,8 @@ def told_of_the_end(space: Space, search: Ledger) -> str:
     trials = search.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     count = len({tuple(sorted(trial.params.items())) for trial in trials})
     kept = " that keep its constraints" if space.constraints else ""
-    trained = f"all {count:,} configurations of the space{kept} are trained with their {space.search.seeds} seeds"
-    return f"The search ends before its {space.search.minutes:g} minutes: {trained}, and another trial would come to what is known."
+    tried = f"all {count:,} configurations of the space{kept} have been tried"
+    return f"The search ends before its {space.search.minutes:g} minutes: {tried}, and another trial would come to what is known."
 
 
 def num_repeats(search: Ledger, most: int) -> int:
