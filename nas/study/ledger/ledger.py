@@ -189,11 +189,17 @@ class Ledger:
         return [trial for waiting in there if waiting.user_attrs.get("slot") in slots and (trial := self._take(waiting))]
 
     def _take(self, waiting: FrozenTrial) -> Trial | None:
-        if not self._memory.claim(waiting._trial_id, _here()):
-            return None
+        return self._open(waiting) if self._memory.claim(waiting._trial_id, _here()) else None
+
+    def _open(self, frozen: FrozenTrial) -> Trial:
         if self.sampler_of:
-            self.study.sampler = self.sampler_of(waiting)
-        return Trial(self.study, waiting._trial_id)
+            self.study.sampler = self.sampler_of(frozen)
+        return Trial(self.study, frozen._trial_id)
+
+    def opened_anew(self, trial: Trial) -> Trial:
+        """Return a claimed trial without the decisions that it has, to be sampled from the start."""
+        self._memory.forget_decisions(trial._trial_id)
+        return self._open(self.storage.get_trial(trial._trial_id))
 
     def groups(self) -> dict[str, tuple[GroupMember, ...]]:
         """Return the group of every slot that was ever queued, by slot; () for those that are on their own."""

@@ -168,6 +168,11 @@ class Memory(_CachedStorage):
             writing.decide(self._backend.engine, trial_id, param_name, param_value_internal, distribution)
 
     @outliving
+    def forget_decisions(self, trial_id: int) -> None:
+        """Let a trial have decided nothing."""
+        writing.forget_decisions(self._backend.engine, trial_id)
+
+    @outliving
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """Let a trial run, if it was waiting still, or finish with its values; say whether that was so."""
         if not state.is_finished():

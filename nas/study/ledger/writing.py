@@ -85,6 +85,12 @@ def decide(engine: Engine, trial_id: int, name: str, stored: float, distribution
         _put(connection, _param, {"trial_id": trial_id, "param_name": name}, param_value=stored, distribution_json=text)
 
 
+def forget_decisions(engine: Engine, trial_id: int) -> None:
+    """Let a trial have decided nothing."""
+    with _unfinished(engine, trial_id) as connection:
+        connection.execute(sqlalchemy.delete(_param).where(_param.trial_id == trial_id))
+
+
 def close(engine: Engine, trial_id: int, state: TrialState, values: Sequence[float]) -> None:
     """Let a trial finish in `state` with its values. Of several that try, one does."""
     with _unfinished(engine, trial_id, alone=True) as connection:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from optuna.trial import Trial
 
 from nas.errors import StudyError, listed
 from nas.registry import Registry
+from nas.sampling import sample
 from nas.space import Space, parse_space
 from nas.space.sections import Gate
 from nas.study.jobs.materials import identity_of, study_key
@@ -19,6 +21,7 @@ from nas.study.ledger.ledger import Ledger
 from nas.study.searching.exhausting import num_repeats
 from nas.study.searching.samplers import MOST_REFUSED, for_slot, make_pruner, make_sampler
 from nas.study.searching.tuning import num_refused, sampler_seed
+from nas.values.domains import Scalar
 from nas.values.records import SEARCHING
 from nas.values.seeds import derive
 
@@ -51,6 +54,23 @@ class Desk:
     def metric(self) -> str:
         """The metric that a training is judged by: the objective in a search, the design's metric in a measurement."""
         return str(self.ledger.about["metric"]) if self.is_measuring else self.space.search.objective
+
+    def claim(self) -> Trial | None:
+        """Take the next waiting trial, or None.
+
+        One whose worker was killed between two of its decisions is sampled from the start: samplers draw one after the other from one
+        stream, so behind those that are there the next would be another than it would have been.
+        """
+        trial = self.ledger.claim()
+        decided = trial.params if trial else {}
+        return self.ledger.opened_anew(trial) if trial and decided and not self._is_whole(decided) else trial
+
+    def _is_whole(self, decided: Mapping[str, Scalar]) -> bool:
+        try:
+            sample(self.space, lambda decision: decided[decision.path])
+        except KeyError:
+            return False
+        return True
 
     @property
     def gate(self) -> Gate | None:

@@ -62,7 +62,7 @@ def _work_around(desks: Sequence[Desk], registry: Registry, emit: Emit) -> None:
     idle_since = time.time()
     while time.time() - idle_since < IDLE_S:
         for desk in desks:
-            if trial := desk.ledger.claim():
+            if trial := desk.claim():
                 _run_claimed(desk, trial, registry, emit)
                 idle_since = time.time()
                 break
@@ -78,7 +78,7 @@ def _work_through(desk: Desk, registry: Registry, emit: Emit) -> None:
     """Work on one queue until it is empty and will not be filled, or its deadline has passed."""
     idle_since = time.time()
     while desk.deadline is None or time.time() < desk.deadline:
-        trial = desk.ledger.claim()
+        trial = desk.claim()
         if trial:
             _run_claimed(desk, trial, registry, emit)
             idle_since = time.time()
