@@ -172,14 +172,13 @@ def ablate(
     if isinstance(study.design, Ablation):
         if settings or references or only:
             raise UserError(f"{study.title} is decided already; give the study {study.search.name} for another ablation")
-        study = study.measuring(study.design.sized(replicates, smallest_effect))
+        ablation = study.measuring(study.design.sized(replicates, smallest_effect))
     else:
-        space = study.space
-        study = ablation_of(
-            study, space.with_settings(settings or {}), best=best, references=space.with_settings(references or {}), only=only,
-            replicates=replicates, smallest_effect=smallest_effect,
+        fixed, levels = (study.space.with_settings(given or {}) for given in (settings, references))
+        ablation = ablation_of(
+            study, fixed, best=best, references=levels, only=only, replicates=replicates, smallest_effect=smallest_effect
         )  # fmt: skip
-    return _train(study, ("ablate",), store=store, workers=workers, engine=engine, keep=keep, watch=watch)
+    return _train(ablation, ("ablate",), store=store, workers=workers, engine=engine, keep=keep, watch=watch)
 
 
 def train(

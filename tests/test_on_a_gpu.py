@@ -211,7 +211,9 @@ def test_a_probe_mixes_no_devices(probe: str, tmp_path: Path) -> None:
     built = make("probe", completed(REGISTRY, "probe", PluginNode(probe)), REGISTRY)
     trained_one = Job(configuration, Cost(1, 1, 1), context, "test_accuracy", 1, 1)
     subject = subject_of(trained_one, REGISTRY, one.network, one.split, {}, device="cuda:0")
-    built.measure(subject)
+    reading = built.measure(subject)
+    assert reading.figures
+    assert not any(isinstance(figure, torch.Tensor) for figure in reading.figures.values())
 
 
 @pytest.mark.parametrize("train", [trained, trained_together])
