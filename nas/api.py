@@ -20,7 +20,7 @@ from nas.study.jobs.materials import context_of
 from nas.study.ledger.storage import default_storage
 from nas.study.study import Study
 from nas.tracking.networks import fetch_network, is_run
-from nas.tracking.place import store_uri
+from nas.tracking.place import kept_uri
 from nas.values.domains import Setting
 
 
@@ -55,7 +55,7 @@ def load_network(
         return read_network(Path(source), discover(plugins))
     if is_run(str(source)):
         with tempfile.TemporaryDirectory() as folder:
-            found = fetch_network(store_uri(place), str(source), Path(folder))
+            found = fetch_network(kept_uri(place), str(source), Path(folder))
             if found is None:
                 raise UserError(f"run {source}: it keeps no network; the best trial of a search has one, and the run of its study")
             return read_network(found, discover(plugins))

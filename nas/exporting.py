@@ -18,7 +18,7 @@ from nas.errors import NasError, StudyError, UserError, nearest
 from nas.keeping import KeptNetwork
 from nas.tracking.models import log_model, run_of_study
 from nas.tracking.networks import is_run
-from nas.tracking.place import store_uri
+from nas.tracking.place import kept_uri
 from nas.training.checkpoint import replacing, save
 
 WEIGHTS, ABOUT, PROGRAM, ONNX = "state_dict.pt", "architecture.json", "network.pt2", "network.onnx"
@@ -79,7 +79,7 @@ def log_as_model(network: KeptNetwork, source: str, *, store: Path) -> str:
 
     Raises UserError where there is no such run, StudyError where MLflow cannot take it.
     """
-    uri = store_uri(store)
+    uri = kept_uri(store)
     run = source if is_run(source) else run_of_study(uri, source)
     with _exporting("MLflow"):
         return log_model(uri, run, network, example_of(network).numpy())

@@ -18,7 +18,6 @@ from nas.study.aiming import ablation_of, base_of, options_in_space, options_in_
 from nas.study.ledger.storage import default_storage
 from nas.study.origins import is_network, study_to_train
 from nas.study.study import Study
-from nas.tracking.place import store_uri
 from nas.values.domains import Setting
 
 
@@ -219,12 +218,12 @@ def train(
         StudyError: as for `search`.
     """
     store = _home(store)
-    store.mkdir(parents=True, exist_ok=True)
     given = load_space(target, discover(plugins)) if isinstance(target, str | Path) and is_space_file(target) else target
     study = study_to_train(
-        given, storage or default_storage(store), uri=store_uri(store), settings=settings or {}, architecture=architecture,
-        seeds=seeds, epochs=epochs, plugins=plugins,
+        given, storage or default_storage(store), store=store, settings=settings or {}, architecture=architecture, seeds=seeds,
+        epochs=epochs, plugins=plugins,
     )  # fmt: skip
+    store.mkdir(parents=True, exist_ok=True)
     tracker = run(study, ("train",), store=store, workers=workers, engine=engine, watch=watch)
     return conclude_training(study, store=store, tracker=tracker)
 

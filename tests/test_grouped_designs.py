@@ -49,7 +49,7 @@ def ablated(study: Study, level: str = "none") -> Study:
 
 
 def retrained(study: Study, seeds: int = 3, epochs: int | None = 2) -> Study:
-    given = {"uri": "", "settings": {}, "architecture": None, "plugins": ()}
+    given = {"store": Path(), "settings": {}, "architecture": None, "plugins": ()}
     return study_to_train(study.space, study.storage_url, seeds=seeds, epochs=epochs, **given)  # type: ignore[arg-type]
 
 

@@ -274,7 +274,7 @@ def test_the_network_of_a_trial_that_was_interrupted_between_two_seeds_goes(regi
 
 def test_a_retraining_says_over_how_many_seeds_the_score_before_was_the_mean(study: Study) -> None:
     url, nothing = study.storage_url, ()
-    opened = study_to_train(study.title, url, uri="", settings={}, architecture=None, seeds=2, epochs=None, plugins=nothing)
+    opened = study_to_train(study.title, url, store=Path(), settings={}, architecture=None, seeds=2, epochs=None, plugins=nothing)
     assert isinstance(opened.design, Retraining)
     (before, *_) = page_table(retest_of(opened.record(), opened.design)).rows
     assert before.cells[:2] == ("val_accuracy, before", "5")

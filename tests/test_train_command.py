@@ -226,7 +226,7 @@ def test_each_seed_has_its_network_in_the_store_and_with_its_run(
 
 
 def plan(target: Any, url: str, **changes: Any) -> Study:
-    options: dict[str, Any] = {"uri": "", "settings": {}, "architecture": None, "seeds": 2, "epochs": None, "plugins": (), **changes}
+    options: dict[str, Any] = {"store": Path(), "settings": {}, "architecture": None, "seeds": 2, "epochs": None, "plugins": (), **changes}
     return study_to_train(target, url, **options)
 
 
@@ -236,21 +236,23 @@ def url(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return default_storage(folder / "mlflow")
 
 
-def test_a_run_is_trained_anew_as_its_training_was_even_where_the_ledger_is_not(searched: StudyResult, url: str, tmp_path: Path) -> None:
+def test_a_run_is_trained_anew_as_its_training_was_even_where_the_ledger_is_not(
+    folder: Path, searched: StudyResult, url: str, tmp_path: Path
+) -> None:
     client = MlflowClient(tracking_uri=searched.tracking_uri)
     (experiment,) = [e for e in client.search_experiments() if e.name == "tiny"]
     tag = f"tags.`nas.study` = '{searched.record.title}'"
     runs = {run.data.tags.get("nas.number", ""): run.info.run_id for run in client.search_runs([experiment.experiment_id], tag)}
     for trial in searched.record.search:
-        study = plan(runs[str(trial.number)], url, uri=searched.tracking_uri)
+        study = plan(runs[str(trial.number)], url, store=folder / "mlflow")
         (planned, _) = study.owed_trainings()
         assert planned.sample.configuration == trial.configuration
-    best = plan(runs[""], url, uri=searched.tracking_uri)
+    best = plan(runs[""], url, store=folder / "mlflow")
     assert best.title == plan(searched.record.title, url).title
-    elsewhere = plan(runs[""], f"sqlite:///{tmp_path / 'other.db'}", uri=searched.tracking_uri)
+    elsewhere = plan(runs[""], f"sqlite:///{tmp_path / 'other.db'}", store=folder / "mlflow")
     assert next(elsewhere.owed_trainings()).sample.configuration == searched.record.best(1)[0].configuration
     with pytest.raises(UserError, match="a run and a kept network have decided everything"):
-        plan(runs[""], url, uri=searched.tracking_uri, settings={DEPTH: "2"})
+        plan(runs[""], url, store=folder / "mlflow", settings={DEPTH: "2"})
 
 
 def test_a_kept_networks_file_is_enough_to_train_it_anew(folder: Path, searched: StudyResult, url: str) -> None:

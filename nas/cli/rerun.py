@@ -48,14 +48,14 @@ def command(
     from nas.study.rerunning import find_training, place_of_run, rerun
     from nas.study.study import Study
     from nas.tracking.networks import is_run
-    from nas.tracking.place import store_uri
+    from nas.tracking.place import kept_uri
 
     place = store or default_store()
     keep_cache_in(place)
     if training and is_run(training):
         if phase or number is not None:
             raise UserError("rerun: --phase and --number go with a study; a run is one training already")
-        training, phase, number = place_of_run(training, store_uri(place))
+        training, phase, number = place_of_run(training, kept_uri(place))
     study = Study.reopen(training, storage or default_storage(place), plugins=plugins)
     if number is None:
         if phase not in (None, "search"):

@@ -21,6 +21,7 @@ from nas.study.aiming import base_from_file, best_of
 from nas.study.ledger.known import studies_in
 from nas.study.study import Study
 from nas.tracking.networks import fetch_network, is_run, tags_of
+from nas.tracking.place import kept_uri
 from nas.tracking.runs import identity
 from nas.values.architecture import Configuration
 from nas.values.domains import Scalar, Setting
@@ -35,10 +36,10 @@ def is_network(target: str | Path) -> bool:
 
 
 def study_to_train(
-    target: Space | str | Path | None, storage_url: str, *, uri: str, settings: Mapping[str, Setting], architecture: str | Path | None,
+    target: Space | str | Path | None, storage_url: str, *, store: Path, settings: Mapping[str, Setting], architecture: str | Path | None,
     seeds: int | None, epochs: int | None, plugins: Sequence[str | Path],
 ) -> Study:  # fmt: skip
-    """Return the retraining of what `target` names: a space, a kept network's file, a run's id at the MLflow `uri`, a title.
+    """Return the retraining of what `target` names: a space, a kept network's file, the id of one of MLflow's runs in `store`, a title.
 
     `seeds` is `DEFAULT_SEEDS` for None, or what a retraining that is there already has. Raises UserError where there is no such
     architecture, or an argument does not go with what is named.
@@ -53,7 +54,7 @@ def study_to_train(
             raise UserError("train: --set goes with a space file or a study; a run and a kept network have decided everything")
         if is_network(target):
             return _of_file(Path(target), storage_url, count, epochs, plugins, told=f"the network of {target}")
-        return _of_run(str(target), storage_url, uri, count, epochs, plugins)
+        return _of_run(str(target), storage_url, kept_uri(store), count, epochs, plugins)
     study = Study.reopen(str(target) if target else None, storage_url, plugins=plugins)
     if not isinstance(study.design, Retraining):
         return _of_study(study, settings, count, epochs)

@@ -114,13 +114,13 @@ def is_refusal(error: BaseException) -> bool:
     return getattr(error, "error_code", "") in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST") and _root(error) is None
 
 
-def in_words(error: BaseException, uri: str) -> str:
-    """Return one line for a person: where, what happened there, without secrets."""
+def in_words(error: BaseException, uri: str, *, tried: str = "written") -> str:
+    """Return one line for a person: where, what happened there when it was to be `tried`, without secrets."""
     root = _root(error)
     if root is None:
-        words = f"could not be written: {_first_line(error)}"
+        words = f"could not be {tried}: {_first_line(error)}"
     elif getattr(root, "filename", None):
-        words = f"could not be written: {_first_line(root)}"
+        words = f"could not be {tried}: {_first_line(root)}"
     else:
         words = f"does not answer ({getattr(root, 'strerror', None) or _first_line(root)})"
     return without_secrets(f"MLflow at {uri} {words}")

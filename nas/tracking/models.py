@@ -23,7 +23,7 @@ def run_of_study(uri: str, title: str) -> str:
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         found = client.search_runs(experiments, f"tags.`nas.study` = {quote}{title}{quote} and tags.`nas.phase` = 'study'", max_results=1)
     except Exception as failure:  # each kind of server and database raises its own
-        raise UserError(f"{title}: {in_words(failure, uri)}") from None
+        raise UserError(f"{title}: {in_words(failure, uri, tried='read')}") from None
     if not found:
         raise UserError(f"{title}: MLflow has no run of it; `nas sync {title}` writes it")
     return str(found[0].info.run_id)

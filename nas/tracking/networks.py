@@ -51,7 +51,7 @@ def tags_of(uri: str, run: str) -> Mapping[str, str]:
     try:
         return dict(connect(uri).get_run(run).data.tags)
     except Exception as failure:  # each kind of server and database raises its own
-        raise UserError(f"run {run}: {in_words(failure, uri)}") from None
+        raise UserError(f"run {run}: {in_words(failure, uri, tried='read')}") from None
 
 
 def fetch_network(uri: str, run: str, folder: Path) -> Path | None:
@@ -61,4 +61,4 @@ def fetch_network(uri: str, run: str, folder: Path) -> Path | None:
     try:
         return Path(connect(uri).download_artifacts(run, ARTIFACT, str(folder)))
     except Exception as failure:  # each kind of artifact store raises its own
-        raise UserError(f"run {run}: {in_words(failure, uri)}") from None
+        raise UserError(f"run {run}: {in_words(failure, uri, tried='read')}") from None

@@ -32,6 +32,17 @@ def store_uri(store: Path) -> str:
     return f"sqlite:///{(folder / DATABASE_NAME).as_posix()}"
 
 
+def kept_uri(store: Path) -> str:
+    """Return `store_uri` of runs that are there already, to read them; nothing is made.
+
+    Raises:
+        UserError: neither a server is named nor does the folder `store` hold MLflow's database.
+    """
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not (store.expanduser() / DATABASE_NAME).is_file():
+        raise UserError(f"{store}: holds no runs of MLflow yet; name the folder of the results with --store, or run `nas search` first")
+    return store_uri(store)
+
+
 def is_server(uri: str) -> bool:
     """Say whether `uri` names a tracking server, which has its own place for artifacts, rather than a database."""
     return urlsplit(uri).scheme in ("http", "https") or uri.startswith("databricks")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.errors import UserError, nearest, without_secrets
-from nas.study.ledger.storage import open_storage
+from nas.study.ledger.storage import is_there, open_storage
 
 KEPT = ("key", "hash", "name", "space_text", "space_file", "identity", "plugins", "data")
 """What the ledger keeps of a space."""
@@ -18,6 +18,8 @@ def studies_in(storage_url: str) -> list[dict[str, Any]]:
     `beside` are the titles of its ablations, its retrainings, and the measurements that its space file does not ask for; `designs`
     holds what each of them is made of.
     """
+    if not is_there(storage_url):  # opening would make it, and whoever only looks may have mistyped its folder
+        return []
     found: dict[str, dict[str, Any]] = {}
     storage = open_storage(storage_url)
     studies, told = storage.get_all_studies(), storage.count_told()

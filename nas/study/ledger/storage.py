@@ -27,6 +27,11 @@ def default_storage(store: Path) -> str:
     return f"sqlite:///{store / 'optuna.db'}"
 
 
+def is_there(url: str) -> bool:
+    """Say whether a ledger can be looked for at `url`: False only for SQLite's file that nothing has made yet."""
+    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
+
+
 def open_storage(url: str) -> Memory:
     """Open the database, behind a memory of its trials. Raises StudyError where it cannot be reached."""
     sqlite, watch = url.startswith("sqlite"), Watch(url)
