@@ -24,6 +24,7 @@ class OwnCrew:
     """In place of `nas.study.crew.crew.Crew`: whoever listens to it works through the queues."""
 
     size = 1
+    identities: frozenset[tuple[str, int] | None] = frozenset()
 
     def __init__(self, storage_url: str, *, capacity: int, plugins: Sequence[str] = (), engine: object = None) -> None:
         self.storage_url, self.plugins = storage_url, plugins

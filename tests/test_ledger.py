@@ -25,6 +25,7 @@ from nas.study.ledger.known import studies_in
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.slots import Slot
 from nas.study.ledger.storage import open_storage
+from nas.study.ledger.trials import KILLED
 from nas.study.ledger.trials import suggest
 from nas.study.study import Study
 from nas.values.outcome import Cost, Outcome
@@ -91,6 +92,19 @@ def test_a_dead_workers_trial_is_run_again_with_its_decisions(phase: str, tmp_pa
     assert sample(small, lambda decision: suggest(again, decision)) == before
     assert again.user_attrs["seed"] == trial.user_attrs["seed"]
     assert ledger.claim() is None
+
+
+def test_what_a_starters_own_worker_was_training_is_left_to_the_starter_who_counts_how_it_ended(ledger: Ledger) -> None:
+    ledger.ensure(slots(1))
+    trial = ledger.claim()
+    assert trial is not None
+    pretend_worker_died(ledger, trial)
+    (running,) = ledger.study.get_trials(states=(TrialState.RUNNING,))
+    host, pid = running.user_attrs["worker"]
+    assert heal(ledger, own={(host, pid), None}) == 0
+    assert settle_lost(ledger, (host, pid), "it was killed", by_no_fault=True) == ["t0"]
+    (waiting,) = ledger.study.get_trials(states=(TrialState.WAITING,))
+    assert waiting.user_attrs[KILLED] == 1
 
 
 def test_a_dead_workers_trial_does_not_wait_beside_the_one_that_its_slot_was_queued_with_anew(ledger: Ledger) -> None:

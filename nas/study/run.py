@@ -113,7 +113,7 @@ class Run:
         self.study.search.write_through()
         self.study.catch_up()
         for ledger in self.ledgers:
-            heal(ledger)
+            heal(ledger, own=self.crew.identities)
             searching = ledger.phase == "search"
             if ledger.phase not in SEARCHING and (lost := ledger.lost()) != self.lost:
                 self.lost = lost

@@ -169,6 +169,11 @@ class Crew:
         """Those that have a task and have not said that its queues are empty."""
         return [member for member, _ in self.members if member.at_work]
 
+    @property
+    def identities(self) -> set[tuple[str, int] | None]:
+        """Who its workers are, those with them that have ended and are not dismissed yet."""
+        return {worker.identity() for _, worker in self.members}
+
     def fill(self, wanted: int) -> None:
         """Set workers to the task until `wanted` are at work, at most the crew's size; start them where none are idle."""
         missing = min(wanted, self.size) - len(self.at_work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -13,15 +14,16 @@ from nas.values.outcome import Outcome
 from nas.values.records import MAX_ATTEMPTS, SEARCHING
 
 
-def heal(ledger: Ledger, *, gone: tuple[str, int] | None = None) -> int:
+def heal(ledger: Ledger, *, gone: tuple[str, int] | None = None, own: Collection[tuple[str, int] | None] = ()) -> int:
     """Settle the running trials whose worker is gone; return how many.
 
     A worker of this machine is gone when its process is; one of another machine once its heartbeat is older than the
     grace period, or as soon as somebody says that it is `gone`. A trial whose outcome was recorded but not told is told.
+    Those of the caller's `own` workers are left to it, who will hear how they ended: `settle_lost` counts that, which this does not.
     """
     settled, silent = 0, ledger.silent()
     for frozen in ledger.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not (frozen._trial_id in silent or is_orphaned(frozen) or (gone and is_of(frozen, gone))):
+        if not (frozen._trial_id in silent or is_orphaned(frozen, but=own) or (gone and is_of(frozen, gone))):
             continue
         settled += 1
         with suppress(UpdateFinishedTrialError):  # its worker was only silent, or another process has settled it

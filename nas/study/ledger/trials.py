@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC
 from typing import Any
 
@@ -78,12 +78,12 @@ def _state(frozen: FrozenTrial, outcome: Outcome | None) -> State:
     return ends.get(end, "interrupted")
 
 
-def is_orphaned(frozen: FrozenTrial) -> bool:
-    """Say whether a running trial's worker was on this machine and is gone, or never said who it is."""
+def is_orphaned(frozen: FrozenTrial, *, but: Collection[tuple[str, int] | None] = ()) -> bool:
+    """Say whether a running trial's worker, none of `but`, was on this machine and is gone, or never said who it is."""
     if "worker" not in frozen.user_attrs:
         return True  # whoever claims a trial says who it is at once
     host, pid = frozen.user_attrs["worker"]
-    return bool(host == socket.gethostname() and not is_running(pid))
+    return bool(host == socket.gethostname() and (host, pid) not in but and not is_running(pid))
 
 
 def is_of(frozen: FrozenTrial, worker: tuple[str, int]) -> bool:
