@@ -25,8 +25,7 @@ from nas.study.ledger.known import studies_in
 from nas.study.ledger.ledger import Ledger
 from nas.study.ledger.slots import Slot
 from nas.study.ledger.storage import open_storage
-from nas.study.ledger.trials import KILLED
-from nas.study.ledger.trials import suggest
+from nas.study.ledger.trials import KILLED, suggest
 from nas.study.study import Study
 from nas.values.outcome import Cost, Outcome
 from nas.values.plans import Cell
