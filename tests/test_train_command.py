@@ -326,6 +326,17 @@ def test_a_failed_seed_and_a_score_above_fresh_seeds_are_said() -> None:
     assert max(map(len, told.splitlines())) <= 100
 
 
+def test_the_interval_of_a_share_ends_where_shares_do_and_that_of_a_loss_does_not() -> None:
+    low_to_high = [(figure.interval.low, figure.interval.high) for name in ("test_accuracy", "test_error", "test_loss")
+                   if (figure := Figure.of(name, [0.01, 0.03])) and figure.interval]  # fmt: skip
+    (low, high), *others = low_to_high
+    assert (low, high) == (0.0, pytest.approx(0.02 + 12.706 * 0.01, abs=1e-4))
+    assert others == [(0.0, high), (pytest.approx(0.02 - 12.706 * 0.01, abs=1e-4), high)]
+    above = Figure.of("test_accuracy", [0.97, 0.99]).interval
+    assert above is not None
+    assert above.high == 1.0
+
+
 def test_one_seed_has_no_interval() -> None:
     assert Figure.of("test_accuracy", [0.9]).interval is None
     assert Figure.of("test_accuracy", [0.9, 0.9, 0.9]).sd == 0

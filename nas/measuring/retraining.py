@@ -15,7 +15,7 @@ from nas.space.sections import Vectorise
 from nas.values.architecture import Configuration, key_of
 from nas.values.domains import Scalar
 from nas.values.effects import Interval
-from nas.values.metrics import Direction
+from nas.values.metrics import Direction, metric_of
 from nas.values.plans import Cell, MeasurePlan
 from nas.values.records import Phase, StudyRecord
 from nas.values.seeds import derive
@@ -111,7 +111,10 @@ def with_epochs(configuration: Configuration, epochs: int | None) -> Configurati
 
 @dataclass(frozen=True)
 class Figure:
-    """One metric over the seeds: its values in their order, mean, deviation and the 95% t interval of the mean (None for one)."""
+    """One metric over the seeds: its values in their order, mean, deviation and the 95% t interval of the mean (None for one).
+
+    A share's interval ends at 0 and 1, which its mean cannot pass: what is cut off cannot hold the truth, so it covers as often.
+    """
 
     metric: str
     values: tuple[float, ...]
@@ -124,7 +127,10 @@ class Figure:
         """Summarise one or more values."""
         mean, n = math.fsum(values) / len(values), len(values)
         sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else None
-        return cls(metric, tuple(values), mean, sd, t_interval(values) if n > 1 else None)
+        interval = t_interval(values) if n > 1 else None
+        if interval and metric_of(metric).is_share:
+            interval = replace(interval, low=max(interval.low, 0.0), high=min(interval.high, 1.0))
+        return cls(metric, tuple(values), mean, sd, interval)
 
 
 @dataclass(frozen=True)
