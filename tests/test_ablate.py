@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import holding
 import pytest
 from conftest import clean_environment
 from in_process import nas_here
@@ -133,8 +133,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return folder, run(folder)
 
 
+def write(folder: Path) -> None:
+    """Write the space into `folder`, with trainings that can be held."""
+    holding.prepare(folder)
+    (folder / "tiny.yaml").write_text(TEXT.replace("train:", "train:\n  schedule: holding"))
+
+
 def run(folder: Path) -> dict[str, Any]:
-    (folder / "tiny.yaml").write_text(TEXT)
+    write(folder)
     done = nas_here(folder, *ARGUMENTS, "--json")
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
@@ -176,13 +182,13 @@ def test_the_page_and_the_terminal_show_the_table(finished: tuple[Path, Any]) ->
 
 
 def test_an_interrupted_ablation_goes_on_to_the_same_numbers(finished: tuple[Path, Any], tmp_path: Path) -> None:
-    (tmp_path / "tiny.yaml").write_text(TEXT)
+    write(tmp_path)
+    holding.hold_at(tmp_path, 3)
     command = [sys.executable, "-m", "nas", *ARGUMENTS]
     process = subprocess.Popen(command, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    assert any(re.search(r"ablate [2-5]/6", line) for line in process.stdout)  # two may be done at once
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
+    holding.wait_until_held(tmp_path, process)
+    holding.end(process, signal.SIGKILL)
+    holding.release(tmp_path)
 
     def values(document: dict[str, Any]) -> list[tuple[int, str, float]]:
         return sorted((row["replicate"], row["level"], row["value"]) for row in document["replicates"])

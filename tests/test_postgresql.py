@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import holding
 import pytest
 from conftest import clean_environment
 from servers import postgresql
@@ -41,29 +42,26 @@ def test_workers_that_claim_at_the_same_moment_never_share_a_trial(server: str) 
 
 
 def test_a_study_on_the_server_is_joined_from_elsewhere_and_survives_a_killed_worker(server: str, tmp_path: Path, small_text: str) -> None:
-    (tmp_path / "small.yaml").write_text(small_text.replace("epochs: 2", "epochs: 16"))  # long enough to be joined
-    nas = [sys.executable, "-m", "nas"]
-    search = subprocess.Popen(
-        [*nas, "search", "small.yaml", "--storage", server], cwd=tmp_path, env=clean_environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert search.stdout is not None
-    said = []
-    for line in search.stdout:
-        said.append(line)
-        if "study small-" in line:  # it is in the ledger, and its own worker starts as the one from elsewhere does
-            break
-    assert "study small-" in said[-1], said
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    joined = subprocess.Popen(
-        [*nas, "worker", "--storage", server], cwd=elsewhere, env=clean_environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert joined.stdout is not None
-    assert any("started" in line for line in joined.stdout)
+    for folder in (tmp_path, elsewhere):
+        holding.prepare(folder)
+        holding.hold_at(folder, 1)
+    (tmp_path / "small.yaml").write_text(small_text.replace("train:", "train:\n  schedule: holding"))
+
+    def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "nas", *words, "--storage", server]
+        return subprocess.Popen(
+            command, cwd=folder, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )  # fmt: skip
+
+    search = start(tmp_path, "search", "small.yaml")
+    holding.wait_until_held(tmp_path, search)
+    joined = start(elsewhere, "worker")
+    holding.wait_until_held(elsewhere, joined)
     joined.kill()
     joined.wait()
+    holding.release(tmp_path)
     output = search.communicate(timeout=240)[0]
     assert search.returncode == 0, output
     assert "search 6/6, measure 12/12" in output

@@ -2,17 +2,16 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import holding
 import optuna
 import pytest
 from conftest import clean_environment
@@ -22,11 +21,17 @@ from optuna.trial import TrialState
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def written(folder: Path, small_text: str) -> Path:
+    """Write the space file into `folder`, with trainings that can be held."""
+    holding.prepare(folder)
+    file = folder / "small.yaml"
+    file.write_text(small_text.replace("train:", "train:\n  schedule: holding"))
+    return file
+
+
 @pytest.fixture
 def space_file(tmp_path: Path, small_text: str) -> Path:
-    file = tmp_path / "small.yaml"
-    file.write_text(small_text)
-    return file
+    return written(tmp_path, small_text)
 
 
 def told(folder: Path) -> dict[str, int]:
@@ -46,30 +51,6 @@ def start(space: Path, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def wait_for(phase: str, process: subprocess.Popen[str], count: int) -> None:
-    """Read the progress lines until `count` trainings of `phase` are done."""
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        found = re.search(rf"{phase} (\d+)/", line)
-        if found and int(found[1]) >= count:
-            return
-    pytest.fail(f"the run ended before {phase} {count}: {''.join(lines)}")
-
-
-def children_of(process: subprocess.Popen[str]) -> list[int]:
-    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True)
-    return [int(pid) for pid in listing.stdout.split()]
-
-
-def ended(pids: list[int]) -> bool:
-    deadline = time.time() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.time() < deadline:
-        time.sleep(0.1)
-    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
-
-
 def replicates(result: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = json.loads(result.stdout)["replicates"]
     return sorted(rows, key=lambda row: (row["replicate"], row["level"], str(row["by"])))
@@ -78,7 +59,7 @@ def replicates(result: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, small_text: str) -> tuple[Path, subprocess.CompletedProcess[str]]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "small.yaml").write_text(small_text)
+    written(folder, small_text)
     command = [sys.executable, "-m", "nas", "search", "small.yaml", "--workers", "2", "--json"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, env=clean_environment(), check=False)
     return folder, done
@@ -154,15 +135,15 @@ def test_a_recorded_training_comes_back_bit_for_bit_and_a_changed_record_is_told
 def test_an_interrupted_run_goes_on_to_the_same_counts_and_the_same_numbers(
     how: signal.Signals, tmp_path: Path, space_file: Path, undisturbed: tuple[Path, Any], nas_command: Command
 ) -> None:
-    for phase, count in (("search", 2), ("measure", 3)):
+    for begun, found in ((3, {"search": 2, "measure": 0}), (4 + 4, {"search": 6, "measure": 3})):
+        holding.hold_at(tmp_path, begun)
         process = start(space_file, tmp_path)
-        wait_for(phase, process, count)
-        workers = children_of(process)
-        assert len(workers) == 1
-        os.kill(process.pid, how)
-        process.wait(timeout=60)
-        assert process.returncode == (130 if how is signal.SIGINT else -signal.SIGKILL)
-        assert ended(workers), "no worker outlives its starter"
+        holding.wait_until_held(tmp_path, process)
+        assert len(holding.children_of(process)) == 1
+        status = holding.end(process, how)
+        assert status == (130 if how is signal.SIGINT else -signal.SIGKILL)
+        assert told(tmp_path) == found
+        holding.release(tmp_path)
     done = nas_command("search", str(space_file), "--json")
     assert done.returncode == 0, done.stderr
     assert told(tmp_path) == {"search": 6, "measure": 12}
@@ -171,9 +152,10 @@ def test_an_interrupted_run_goes_on_to_the_same_counts_and_the_same_numbers(
 
 
 def test_a_killed_worker_is_replaced_and_its_training_is_run_again(tmp_path: Path, space_file: Path) -> None:
+    holding.hold_at(tmp_path, 2)
     process = start(space_file, tmp_path)
-    wait_for("search", process, 1)
-    os.kill(children_of(process)[0], signal.SIGKILL)
+    holding.wait_until_held(tmp_path, process)
+    os.kill(holding.children_of(process)[0], signal.SIGKILL)
     output = process.communicate(timeout=180)[0]
     assert process.returncode == 0, output
     assert told(tmp_path) == {"search": 6, "measure": 12}

@@ -1,7 +1,6 @@
 """The tuned effect: an equal search for each arm, winners retrained with fresh seeds, an estimand of its own name (METHOD §3)."""
 
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import holding
 import optuna
 import pytest
 from conftest import clean_environment
@@ -200,8 +200,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return folder, run(folder)
 
 
+def write(folder: Path) -> None:
+    """Write the space into `folder`, with trainings that can be held."""
+    holding.prepare(folder)
+    (folder / "tuned.yaml").write_text(SPACE.replace("train:", "train:\n  schedule: holding"))
+
+
 def run(folder: Path) -> dict[str, Any]:
-    (folder / "tuned.yaml").write_text(SPACE)
+    write(folder)
     done = nas_here(folder, "measure", "tuned.yaml", "--json")
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
@@ -231,7 +237,7 @@ def test_the_command_names_the_estimand_and_the_budget_everywhere(finished: tupl
     assert parent.data.tags["nas.estimand"] == "tuned effect"
     assert "tuned_effect_overall/identity" in parent.data.metrics
     assert not any(key.startswith("effect") for key in parent.data.metrics)
-    again = Study.reopen(None, default_storage(folder / "mlflow"))
+    again = Study.reopen(None, default_storage(folder / "mlflow"), plugins=[folder / "plugins"])
     assert again.is_measured
     read = effects_of(again.record())
     assert read is not None
@@ -239,13 +245,13 @@ def test_the_command_names_the_estimand_and_the_budget_everywhere(finished: tupl
 
 
 def test_a_tuning_that_was_killed_goes_on_to_the_same_winners_and_numbers(finished: tuple[Path, Any], tmp_path: Path) -> None:
-    (tmp_path / "tuned.yaml").write_text(SPACE)
+    write(tmp_path)
+    holding.hold_at(tmp_path, 3)
     command = [sys.executable, "-m", "nas", "measure", "tuned.yaml"]
     process = subprocess.Popen(command, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    assert any(re.search(r"tune [2-5]/6", line) for line in process.stdout)  # two may be done at once
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
+    holding.wait_until_held(tmp_path, process)
+    holding.end(process, signal.SIGKILL)
+    holding.release(tmp_path)
     document = run(tmp_path)
     assert document["tuning"] == finished[1]["tuning"]
     assert values(document) == values(finished[1])
