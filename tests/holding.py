@@ -8,6 +8,7 @@ from pathlib import Path
 PLUGIN = '''\
 """Decays as `linear` does; the training that `hold.txt` numbers waits as long as that file is there."""
 
+import os
 import time
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class Holding(Schedule):
             with begun.open("a") as file:
                 file.write("begun\\n")
             if hold.exists() and len(begun.read_text().splitlines()) == int(hold.read_text()):
-                Path("held.txt").touch()
+                Path("held.txt").write_text(str(os.getpid()))
                 while hold.exists():
                     time.sleep(0.02)
         return 1 - step / num_steps
@@ -45,13 +46,14 @@ def hold_at(folder: Path, number: int) -> None:
     (folder / "hold.txt").write_text(str(number))
 
 
-def wait_until_held(folder: Path, process: subprocess.Popen[str], seconds: float = 150) -> None:
-    """Wait for that training. Raises AssertionError where `process` ends before it, or it does not come."""
-    until = time.monotonic() + seconds
-    while not (folder / "held.txt").exists():
+def wait_until_held(folder: Path, process: subprocess.Popen[str], seconds: float = 150) -> int:
+    """Wait for that training and return its worker's process. Raises AssertionError where `process` ends before it, or it does not come."""
+    until, held = time.monotonic() + seconds, folder / "held.txt"
+    while not (held.exists() and held.read_text()):
         assert process.poll() is None, f"the run ended before: {process.stdout.read() if process.stdout else ''}"
         assert time.monotonic() < until, "no training waits"
         time.sleep(0.02)
+    return int(held.read_text())
 
 
 def children_of(process: subprocess.Popen[str]) -> list[int]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import holding
 import optuna
 import pytest
 from conftest import clean_environment
@@ -64,14 +65,14 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def space_text(small_text: str) -> str:
-    # Trainings that are long enough to be caught.
-    return small_text.replace("epochs: 2", "epochs: 4").replace("replicates: 3", "replicates: 2")
+    return small_text.replace("train:", "train:\n  schedule: holding").replace("replicates: 3", "replicates: 2")
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, space_text: str) -> list[dict[str, Any]]:
     """What the measurement comes to without Ray, in this process."""
     folder = tmp_path_factory.mktemp("undisturbed")
+    holding.prepare(folder)
     (folder / "small.yaml").write_text(space_text)
     return replicates(nas_here(folder, "measure", "small.yaml", "--json"))
 
@@ -93,18 +94,12 @@ def finished(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def caught(url: str, process: subprocess.Popen[str]) -> tuple[Ledger, FrozenTrial]:
-    """Wait until one measured training is done and another under way; return the ledger and the latter."""
-    storage, deadline = open_storage(url), time.time() + 90
-    while process.poll() is None and time.time() < deadline:
-        time.sleep(0.05)
-        for ledger in [Ledger(storage, name) for name in optuna.get_all_study_names(storage) if "/" in name]:
-            running = ledger.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if ledger.count_told() else []
-            for trial in running:
-                if "worker" in trial.user_attrs:
-                    return ledger, trial
-    process.kill()
-    pytest.fail(f"no training was caught: {process.communicate()}")
+def held(url: str, worker: int) -> tuple[Ledger, FrozenTrial]:
+    """Return the ledger of the measured trainings, and the one that a worker's process is at."""
+    storage = open_storage(url)
+    (ledger,) = [Ledger(storage, name) for name in optuna.get_all_study_names(storage) if "/" in name]
+    running = ledger.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return ledger, next(trial for trial in running if trial.user_attrs["worker"][1] == worker)
 
 
 def parent(pid: int) -> int:
@@ -120,9 +115,11 @@ def test_a_training_whose_node_is_killed_is_run_again_once_and_the_numbers_are_t
     cluster: Any, server: str, space_text: str, undisturbed: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     (tmp_path / "small.yaml").write_text(space_text)
+    holding.prepare(tmp_path)
+    holding.hold_at(tmp_path, 3)
     process = start(tmp_path, "--workers", "2", "--storage", server, address=cluster.address)
-    ledger, trial = caught(server, process)
-    worker = trial.user_attrs["worker"][1]
+    worker = holding.wait_until_held(tmp_path, process)
+    ledger, trial = held(server, worker)
     node = parent(parent(worker))
     assert node in [node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()[1:]]
     for pid in (node, parent(worker), worker):
