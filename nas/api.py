@@ -9,7 +9,7 @@ from pathlib import Path
 from nas.building import build as build_network
 from nas.errors import UserError
 from nas.keeping import KeptNetwork, read_network
-from nas.paths import default_store
+from nas.paths import store_folder
 from nas.plugin import Network
 from nas.registry import discover
 from nas.sampling import Sample, first_choice, fixing, refuse_unused, sample
@@ -50,7 +50,7 @@ def load_network(
     Raises:
         UserError: there is no such network, its file cannot be read, or the plugins here build another one of it.
     """
-    place = Path(store) if store else default_store()
+    place = store_folder(store)
     if Path(source).is_file():
         return read_network(Path(source), discover(plugins))
     if is_run(str(source)):

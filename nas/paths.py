@@ -23,7 +23,7 @@ _CHOSEN = CACHE in os.environ
 
 def cache_folder() -> Path:
     """Return where decoded pictures are kept: the folder that NAS_CACHE names, else `cache` in the default store."""
-    return Path(os.environ.get(CACHE) or default_store() / "cache")
+    return Path(os.environ.get(CACHE) or store_folder() / "cache")
 
 
 def keep_cache_in(store: Path) -> None:
@@ -32,6 +32,6 @@ def keep_cache_in(store: Path) -> None:
         os.environ[CACHE] = str(store.resolve() / "cache")
 
 
-def default_store() -> Path:
-    """Return `./mlflow` under the current directory, where results are kept unless `--store` says otherwise."""
-    return Path.cwd() / "mlflow"
+def store_folder(store: str | Path | None = None) -> Path:
+    """Return the folder of the results: `store`, whose `~` is the home folder, or `./mlflow` under the current directory."""
+    return Path(store).expanduser() if store else Path.cwd() / "mlflow"

@@ -17,7 +17,7 @@ from nas.claims.files import load_claims
 from nas.measuring.of_record import effects_of
 from nas.measuring.power import MODES
 from nas.measuring.readings import cells_of, layers_at, table_of
-from nas.paths import default_store
+from nas.paths import store_folder
 from nas.registry import Registry, discover
 from nas.study.crew.crew import Crew
 from nas.study.crew.engines import open_engine
@@ -77,7 +77,7 @@ def settle(
         UserError: a claim, a plugin or an argument is wrong; every claim is checked before the first is run.
         StudyError: trainings keep failing, or the ledger cannot be reached. What is finished is kept.
     """
-    store = store or default_store()
+    store = store_folder(store)
     store.mkdir(parents=True, exist_ok=True)
     registry, url = discover(plugins), storage or default_storage(store)
     replicates = MODES[mode] if mode else None
@@ -134,7 +134,7 @@ def find(claim: Claim, record: StudyRecord, *, mode: str = "", data: str = "") -
 
 def findings(store: Path | None = None) -> dict[str, Finding]:
     """Return what was found last of each claim that was run in a store, by name."""
-    folder = (store or default_store()) / "claims"
+    folder = store_folder(store) / "claims"
     return {file.stem: Finding.from_dict(json.loads(file.read_text())) for file in sorted(folder.glob("*.json"))}
 
 
@@ -142,7 +142,7 @@ def settled(
     *, folders: Sequence[str | Path] = (), store: Path | None = None, storage: str | None = None, plugins: Sequence[str | Path] = ()
 ) -> tuple[Settled, ...]:
     """Return every claim that was run in a store, decided anew from its records; nothing is trained."""
-    store = store or default_store()
+    store = store_folder(store)
     url, known = storage or default_storage(store), findings(store)
     found = []
     for claim in load_claims((), folders):

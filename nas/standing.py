@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.outlining import outline
-from nas.paths import default_store, keep_cache_in
+from nas.paths import keep_cache_in, store_folder
 from nas.study.aiming import best_of
 from nas.study.jobs.kept import FOLDER, best_file
 from nas.study.jobs.materials import context_of
@@ -66,7 +66,7 @@ def best(
 
     Raises UserError where there is no such study, or its search has no finished trial.
     """
-    place = Path(store) if store else default_store()
+    place = store_folder(store)
     keep_cache_in(place)
     url = storage or default_storage(place)
     opened = Study.reopen(study.partition("/")[0] if study else None, url, plugins=plugins)

@@ -10,7 +10,7 @@ from nas.concluding import StudyResult, TrainResult, conclude, conclude_training
 from nas.errors import UserError
 from nas.measuring.ablation import Ablation
 from nas.measuring.retraining import Retraining
-from nas.paths import default_store, keep_cache_in
+from nas.paths import keep_cache_in, store_folder
 from nas.registry import discover
 from nas.running import Watcher, run
 from nas.space import Asked, Space, load_space
@@ -235,7 +235,7 @@ def is_space_file(target: str | Path) -> bool:
 
 def _home(store: str | Path | None) -> Path:
     """Return the folder of the results, and keep decoded pictures there from now on."""
-    chosen = Path(store) if store else default_store()
+    chosen = store_folder(store)
     keep_cache_in(chosen)
     return chosen
 

@@ -22,7 +22,7 @@ from nas.cli.options import (
     workers_options,
 )
 from nas.cli.progress import Detail, is_live, progress
-from nas.paths import default_store
+from nas.paths import store_folder
 
 if TYPE_CHECKING:
     from nas.study.study import Study
@@ -111,7 +111,7 @@ def report(
     from nas.report.claims_page import write_claims
     from nas.settling import settled
 
-    store = store or above[1] or default_store()
+    store = store_folder(store or above[1])
     found = settled(folders=(*above[0], *folders), store=store, storage=storage, plugins=plugins)
     page = write_claims([(one.claim, one.finding, one.record) for one in found], folder=store / "reports")
     Console().print(f"Report   {page}", soft_wrap=True)
@@ -121,7 +121,7 @@ def _list(folders: Sequence[str], store: Path | None, as_json: bool) -> None:
     from nas.claims.files import load_claims
     from nas.values.claims import Finding
 
-    place = (store or default_store()) / "claims"
+    place = store_folder(store) / "claims"
     known = {file.stem: Finding.from_dict(json.loads(file.read_text())) for file in place.glob("*.json")}
     claims = load_claims((), folders)
     # A finding of an older text of the claim says nothing about the present one.

@@ -38,17 +38,17 @@ def command(
     from nas.api import load_network
     from nas.errors import UserError
     from nas.exporting import export_network, log_as_model
-    from nas.paths import default_store
+    from nas.paths import store_folder
     from nas.study.ledger.known import find_study
     from nas.study.ledger.storage import default_storage
 
-    source = source or find_study(None, storage or default_storage(store or default_store()))["title"]
+    source = source or find_study(None, storage or default_storage(store_folder(store)))["title"]
     if as_model and Path(source).is_file():
         raise UserError("export: --mlflow goes with a study or a run, whose model it becomes; a file has none")
     network = load_network(source, store=store, storage=storage, plugins=plugins)
     chosen = tuple(name.strip() for given in formats for name in given.split(",")) or ("state_dict", "torch_export")
     files = export_network(network, folder, formats=chosen)
-    model = log_as_model(network, source, store=store or default_store()) if as_model else ""
+    model = log_as_model(network, source, store=store_folder(store)) if as_model else ""
     if as_json:
         print_json({"files": [str(file) for file in files], **({"model": model} if model else {})})
         return

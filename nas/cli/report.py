@@ -10,7 +10,7 @@ from rich.console import Console
 from nas.cli.options import json_option, plugins_option, storage_option, store_option
 from nas.cli.search import show_result
 from nas.cli.train import show_training
-from nas.paths import default_store
+from nas.paths import store_folder
 
 
 @click.command("report")
@@ -30,7 +30,7 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
     from nas.study.ledger.storage import default_storage
     from nas.study.study import Study
 
-    folder = store or default_store()
+    folder = store_folder(store)
     opened = Study.reopen(study, storage or default_storage(folder), plugins=plugins)
     result, console = concluded(opened, store=folder), Console(stderr=as_json)
     if isinstance(result, TrainResult):

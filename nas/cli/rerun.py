@@ -40,7 +40,7 @@ def command(
       nas rerun residual-digits-9738de0a --phase measure --number 12
     """
     from nas.errors import UserError
-    from nas.paths import default_store, keep_cache_in
+    from nas.paths import keep_cache_in, store_folder
     from nas.report.words import plural
     from nas.study.aiming import best_of
     from nas.study.crew.crew import default_workers, threads_for
@@ -50,7 +50,7 @@ def command(
     from nas.tracking.networks import is_run
     from nas.tracking.place import kept_uri
 
-    place = store or default_store()
+    place = store_folder(store)
     keep_cache_in(place)
     if training and is_run(training):
         if phase or number is not None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.cli.options import json_option, print_json, storage_option, store_option
-from nas.paths import default_store
+from nas.paths import store_folder
 
 
 @click.command("studies")
@@ -26,7 +26,7 @@ def command(store: Path | None, storage: str | None, as_json: bool) -> None:
     from nas.study.ledger.known import studies_in
     from nas.study.ledger.storage import default_storage
 
-    url = storage or default_storage(store or default_store())
+    url = storage or default_storage(store_folder(store))
     found = studies_in(url)
     rows = [
         {"study": s["title"], "file": s["space_file"], "search": s["search"], "measured": s["measured"], "last_run": s.get("last_run", "")}

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from nas.cli.options import plugins_option, storage_option, store_option
-from nas.paths import default_store
+from nas.paths import store_folder
 
 
 @click.command("sync")
@@ -27,7 +27,7 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
     from nas.study.ledger.storage import default_storage
     from nas.study.study import Study
 
-    folder = store or default_store()
+    folder = store_folder(store)
     result = concluded(Study.reopen(study, storage or default_storage(folder), plugins=plugins), store=folder)
     click.echo(f"{result.sync.written} runs written to {result.tracking_uri}, {result.sync.pending} pending")
     if result.sync.error:

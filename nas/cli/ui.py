@@ -13,7 +13,7 @@ import click
 
 from nas.cli.options import store_option
 from nas.errors import UserError
-from nas.paths import default_store
+from nas.paths import store_folder
 
 
 @click.command("ui")
@@ -28,9 +28,9 @@ def command(store: Path | None, port: int) -> None:
     """
     from nas.tracking.place import store_uri
 
-    folder = store or default_store()
-    if store and not store.is_dir():
-        raise UserError(f"{store}: no such folder; --store names where results are kept, ./mlflow where it was not given")
+    folder = store_folder(store)
+    if store and not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; --store names where results are kept, ./mlflow where it was not given")
     uri = store_uri(folder)
     if uri.startswith("http"):
         click.echo(f"The runs are on the server {uri}: open it in a browser.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nas.cli.options import plugins_option, storage_option, store_option
-from nas.paths import default_store, keep_cache_in
+from nas.paths import keep_cache_in, store_folder
 
 
 @click.command("worker")
@@ -31,7 +31,7 @@ def command(study: str | None, store: Path | None, storage: str | None, plugins:
     from nas.study.worker.worker import work
 
     torch.set_num_threads(threads)
-    folder = store or default_store()
+    folder = store_folder(store)
     keep_cache_in(folder)
     url = storage or default_storage(folder)
     opened = Study.reopen(study, url, plugins=plugins)

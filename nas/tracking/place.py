@@ -20,7 +20,7 @@ def store_uri(store: Path) -> str:
     named = os.environ.get("MLFLOW_TRACKING_URI", "")
     if named:
         return named
-    folder = store.expanduser().resolve()
+    folder = store.resolve()
     # SQLAlchemy before 2.1 takes `%` literally and 2.1 decodes it; `?` starts the options of a URL in both.
     if set("%?") & set(str(folder)):
         raise UserError(f"{folder}: a store's path has no '%' or '?'; choose another folder with --store")
@@ -38,7 +38,7 @@ def kept_uri(store: Path) -> str:
     Raises:
         UserError: neither a server is named nor does the folder `store` hold MLflow's database.
     """
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not (store.expanduser() / DATABASE_NAME).is_file():
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not (store / DATABASE_NAME).is_file():
         raise UserError(f"{store}: holds no runs of MLflow yet; name the folder of the results with --store, or run `nas search` first")
     return store_uri(store)
 

@@ -173,7 +173,7 @@ def identity(training: TrainingRecord) -> Identity:
 def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
     known = client.get_experiment_by_name(name)
     if known is None:
-        folder = artifacts.expanduser().resolve() / re.sub(r"[^\w.-]+", "_", name) if artifacts else None
+        folder = artifacts.resolve() / re.sub(r"[^\w.-]+", "_", name) if artifacts else None
         return client.create_experiment(name, folder.as_uri() if folder else None, _KIND)
     if known.lifecycle_stage != "active":
         raise StudyError(

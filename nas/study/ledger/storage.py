@@ -28,8 +28,8 @@ def default_storage(store: Path) -> str:
 
 
 def is_there(url: str) -> bool:
-    """Say whether a ledger can be looked for at `url`: False only for SQLite's file that nothing has made yet."""
-    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
+    """Say whether a ledger can be looked for at `url`: False only for SQLite's file, without options, that nothing has made yet."""
+    return not url.startswith("sqlite:///") or "?" in url or Path(url.removeprefix("sqlite:///")).exists()
 
 
 def open_storage(url: str) -> Memory:
