@@ -1,4 +1,4 @@
-"""References of equal cost: how they are widened, planned, trained and told (METHOD §7)."""
+"""References of equal cost: how they are widened, planned, trained and told."""
 
 import csv
 import json

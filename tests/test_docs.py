@@ -144,6 +144,17 @@ def test_the_index_and_the_site_have_every_page_in_one_order() -> None:
     assert [file for entry in site["nav"] for file in entry.values()] == ["README.md", *rows]
 
 
+def test_every_chapter_that_a_docstring_names_is_there() -> None:
+    cited = {
+        (page, re.sub(r"\s+", " ", chapter))
+        for file in ROOT.glob("nas/**/*.py")
+        for page, chapter in re.findall(r'(docs/\w+\.md), "([^"]+)"', file.read_text())
+    }
+    assert len(cited) > 10
+    for page, chapter in cited:
+        assert re.search(rf"^##+ {re.escape(chapter)}$", (ROOT / page).read_text(), re.MULTILINE), f"{page}: {chapter}"
+
+
 def test_no_page_of_the_site_links_outside_it() -> None:
     assert not [target for page in DOCS.glob("*.md") for target in LINK.findall(prose(page)) if target.startswith("..")]
 

@@ -1,4 +1,4 @@
-"""Planned looks of a measurement: it ends where a look decides, goes on where not, and says nothing in between (METHOD §5)."""
+"""Planned looks of a measurement: it ends where a look decides, goes on where not, and says nothing in between."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""`measure:` is read against the decisions of its own space; what could not be measured is refused (DESIGN §8.5, METHOD §2)."""
+"""`measure:` is read against the decisions of its own space; what could not be measured is refused."""
 
 import pytest
 

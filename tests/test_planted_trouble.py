@@ -1,4 +1,4 @@
-"""Trouble that was planted, through the whole way: ledger, estimate, report, MLflow, CSV and `nas effects` (METHOD §3, §4, §6)."""
+"""Trouble that was planted, through the whole way: ledger, estimate, report, MLflow, CSV and `nas effects`."""
 
 from __future__ import annotations
 

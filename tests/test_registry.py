@@ -1,4 +1,4 @@
-"""Plugins are found, read by their signatures, and refused by name where they break the contract (DESIGN §5)."""
+"""Plugins are found, read by their signatures, and refused by name where they break the contract."""
 
 import hashlib
 import shutil

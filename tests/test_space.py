@@ -1,4 +1,4 @@
-"""A space file becomes a typed value whose identity, size and labels follow from what it means (DESIGN §4, §8.3)."""
+"""A space file becomes a typed value whose identity, size and labels follow from what it means."""
 
 import itertools
 import math

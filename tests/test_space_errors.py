@@ -1,4 +1,4 @@
-"""A mistake in a space file is answered with file, line, path, rule, value got and what to do (DESIGN §4)."""
+"""A mistake in a space file is answered with file, line, path, rule, value got and what to do."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The tuned effect: an equal search for each arm, winners retrained with fresh seeds, an estimand of its own name (METHOD §3)."""
+"""The tuned effect: an equal search for each arm, winners retrained with fresh seeds, an estimand of its own name."""
 
 import json
 import signal

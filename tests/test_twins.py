@@ -1,4 +1,4 @@
-"""Twins on equal footing: what the networks of one replicate share is equal bit for bit, whatever shortcut they have (METHOD §2)."""
+"""Twins on equal footing: what the networks of one replicate share is equal bit for bit, whatever shortcut they have."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Layer 4: a study's record and a rule → supported, contradicted or undetermined. Pure: equal records give equal findings.
 
 Every comparison of a rule is reduced to one scalar a replicate, and all of them are one family: Holm's correction over them, and
-intervals that hold for all at once (METHOD §4). A side of a rule holds where each of its conditions does, or one of `any`.
+intervals that hold for all at once (docs/method.md, "Interval and test"). A side of a rule holds where each of its conditions does, or one
+of `any`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     - {compare: identity - none per doubling, is: above 0}
 
 A place is an arm, or an arm minus another, `at` a cell of the design: `deepest`, `shallowest`, `all` (the mean over them), the
-value of `by`, or `name=value, name=value` where there are several. `per doubling` is the slope over depth (METHOD's beta).
+value of `by`, or `name=value, name=value` where there are several. `per doubling` is the slope over depth (beta).
 """
 
 from __future__ import annotations

@@ -125,7 +125,8 @@ class SoFar:
     def read(self, record: StudyRecord, count: Count) -> tuple[str, ...]:
         """Return the lines to show: none before two replicates are complete, none once all is measured.
 
-        Interim figures are no verdict: the error rate holds for one reading at the planned end (METHOD §5), and the lines say so.
+        Interim figures are no verdict: the error rate holds for one reading at the planned end, and the lines say so
+        (docs/method.md, "Looking early").
         """
         if count.done >= count.owed or not record.plan:
             return ()

@@ -1,4 +1,7 @@
-"""Layer 3: a wider reference: the integer width at which a network costs as many parameters or MACs as another (METHOD §7)."""
+"""Layer 3: a wider reference: the integer width at which a network costs as many parameters or MACs as another.
+
+See docs/method.md, "Equal cost".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layer 3: the depth x arm table: plain facts of each cell and its comparison with the reference (METHOD §3, §10)."""
+"""Layer 3: the depth x arm table: plain facts of each cell and its comparison with the reference (docs/method.md, "What is estimated")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Layer 3: which twins to train: complete replicates of every arm at every value of the `by` decisions (METHOD §2)."""
+"""Layer 3: which twins to train: complete replicates of every arm at every value of the `by` decisions.
+
+See docs/method.md, "Replicates and twins".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layer 3: results of twins → what a design choice is worth, in figures and in words (METHOD §3, §4)."""
+"""Layer 3: results of twins → what a design choice is worth, in figures and in words (docs/method.md, "What is estimated")."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def estimate(
         weights: of the cells in theta, by their `by` values; by default equal. They are scaled to sum to 1.
         maximize: whether larger values are better. Where not, differences are turned round: positive is always better.
         scope: where the finding holds, for the sentence, such as the data set's name.
-        planned_looks: read verdicts at 10 and at 20 replicates only, each at its own error rate (METHOD §5).
+        planned_looks: read verdicts at 10 and at 20 replicates only, each at its own error rate (docs/method.md, "Looking early").
         from_search: the results come from an adaptive search: means only, without intervals, p-values and verdicts.
         unit: what the sentence counts in: `points` are hundredths; any other name takes figures as they are.
         references: the level that each arm is compared with, where that is not `reference` for all of them; `reference` is

@@ -1,4 +1,7 @@
-"""Layer 3: one Holm family of per-replicate samples → estimates with intervals, p-values and verdicts (METHOD §4-§6)."""
+"""Layer 3: one Holm family of per-replicate samples → estimates with intervals, p-values and verdicts.
+
+See docs/method.md, "What is estimated".
+"""
 
 from __future__ import annotations
 

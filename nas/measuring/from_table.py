@@ -1,4 +1,7 @@
-"""Layer 3: effects straight from a CSV table of results, this project's own or anyone else's (METHOD §10)."""
+"""Layer 3: effects straight from a CSV table of results, this project's own or anyone else's.
+
+See docs/method.md, "Do it with your own table".
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def effects(
         levels: the arms to compare, by default all there are.
         maximize: whether larger values are better.
         scope: where the finding holds, for the sentence: `digits`.
-        planned_looks: read verdicts at 10 and 20 replicates only, each at its own error rate (METHOD §5).
+        planned_looks: read verdicts at 10 and 20 replicates only, each at its own error rate (docs/method.md, "Looking early").
         unit: what the sentence counts in: `points` are hundredths; '' takes figures as they are; by default `unit_of`.
 
     Raises:

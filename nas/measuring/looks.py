@@ -1,4 +1,4 @@
-"""Layer 3: looking early only at planned looks, each at its own error rate (METHOD §5)."""
+"""Layer 3: looking early only at planned looks, each at its own error rate (docs/method.md, "Looking early")."""
 
 from __future__ import annotations
 

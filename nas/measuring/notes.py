@@ -1,4 +1,7 @@
-"""Layer 3: what a reader must know beside the figures: what is missing, failed, averaged or left out (METHOD §4, §6)."""
+"""Layer 3: what a reader must know beside the figures: what is missing, failed, averaged or left out.
+
+See docs/method.md, "What the verdicts mean".
+"""
 
 from __future__ import annotations
 

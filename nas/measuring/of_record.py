@@ -173,7 +173,7 @@ def _listing(items: Sequence[str]) -> str:
 
 
 def _losses(record: StudyRecord) -> Iterator[str]:
-    """Say what the machine lost for good, and what was drawn in its place (METHOD §6)."""
+    """Say what the machine lost for good, and what was drawn in its place (docs/method.md, "Trainings that fail")."""
     if not record.lost:
         return
     gone, drawn = len({cell.replicate for cell in record.lost}), record.replacements

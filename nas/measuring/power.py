@@ -1,4 +1,4 @@
-"""Layer 3: what a number of replicates can detect, and how many an effect needs (METHOD §8)."""
+"""Layer 3: what a number of replicates can detect, and how many an effect needs (docs/method.md, "How many replicates")."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ def table_of(record: StudyRecord) -> Table:
 def value_of(training: TrainingRecord, metric: str, plan: MeasurePlan) -> Value:
     """Read a training in a metric; an error is 1 less its accuracy.
 
-    A failed training counts at its failure score (METHOD §6): in every accuracy at the one that its own metric was scored at. What
-    it shows in other metrics, such as a probe's figure, is taken as it was measured.
+    A failed training counts at its failure score (docs/method.md, "Trainings that fail"): in every accuracy at the one that its own
+    metric was scored at. What it shows in other metrics, such as a probe's figure, is taken as it was measured.
     """
     outcome = training.outcome
     if outcome is None:

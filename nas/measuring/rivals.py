@@ -1,4 +1,7 @@
-"""Layer 3: other ways to test a mean, as the self-check shows why they are not used (METHOD §4). Nothing else calls them."""
+"""Layer 3: other ways to test a mean, as the self-check shows why they are not used. Nothing else calls them.
+
+See docs/method.md, "What is estimated".
+"""
 
 from __future__ import annotations
 

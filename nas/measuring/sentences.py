@@ -1,4 +1,4 @@
-"""Layer 3: estimates → one sentence of verdict that names its scope and its estimand (METHOD §10)."""
+"""Layer 3: estimates → one sentence of verdict that names its scope and its estimand (docs/method.md, "What the verdicts mean")."""
 
 from __future__ import annotations
 

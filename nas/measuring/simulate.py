@@ -1,4 +1,4 @@
-"""Layer 3: the estimator checked against data whose truth is known (METHOD §9, with the figures of §4, §5, §6 and §8).
+"""Layer 3: the estimator checked against data whose truth is known (docs/method.md, "Known answers").
 
 Every figure comes from the same functions that `estimate` uses, over many simulated measurements at once.
 """
@@ -189,7 +189,7 @@ def bootstraps(num: int, rng: np.random.Generator) -> Iterator[Figure]:
 
 
 def draw(rng: np.random.Generator, num: int, *, num_replicates: int, noise: str, gains: tuple[float, ...] = (0.0,) * len(DEPTHS)) -> Floats:
-    """Draw differences of METHOD §9: (num, replicates, depths).
+    """Draw differences as docs/method.md, "Known answers", has them: (num, replicates, depths).
 
     A gain a depth, and in each replicate a common shift and a slope in log2 depth, both of the differences, and noise.
     """

@@ -1,4 +1,7 @@
-"""Layer 3: how a change per doubling is read off the `by` values: beta's axis and its coefficients (METHOD §3)."""
+"""Layer 3: how a change per doubling is read off the `by` values: beta's axis and its coefficients.
+
+See docs/method.md, "What is estimated".
+"""
 
 from __future__ import annotations
 

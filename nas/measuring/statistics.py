@@ -1,4 +1,7 @@
-"""Layer 3: the textbook pieces an effect is made of: t, sign-flip, McNemar, binomial intervals, Holm (METHOD §4)."""
+"""Layer 3: the textbook pieces an effect is made of: t, sign-flip, McNemar, binomial intervals, Holm.
+
+See docs/method.md, "Interval and test".
+"""
 
 from __future__ import annotations
 

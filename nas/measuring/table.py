@@ -1,4 +1,7 @@
-"""Layer 3: results of trainings to and from a CSV file, from which every figure can be computed again (METHOD §10)."""
+"""Layer 3: results of trainings to and from a CSV file, from which every figure can be computed again.
+
+See docs/method.md, "Do it with your own table".
+"""
 
 from __future__ import annotations
 

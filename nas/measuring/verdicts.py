@@ -1,4 +1,4 @@
-"""Layer 3: an estimate's figures → the words of METHOD §4, first match wins."""
+"""Layer 3: an estimate's figures → a verdict, first match wins (docs/method.md, "What the verdicts mean")."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Evidence:
 
     @property
     def one_sided(self) -> bool:
-        """Whether failures leave the sign standing: METHOD §6, the share of replicates on the mean's side is above half."""
+        """Whether failures leave the sign standing: the share of replicates on the mean's side is above half."""
         if not self.any_failed:
             return True
         side = self.better if self.mean > 0 else self.worse
@@ -83,7 +83,7 @@ class Evidence:
 
 
 def verdict(evidence: Evidence) -> str:
-    """Return the word for theta or theta_d (METHOD §4)."""
+    """Return the word for theta or theta_d (docs/method.md, "What the verdicts mean")."""
     unconditional = _by_interval(evidence)
     if unconditional not in (HELPS_MATERIALLY, HARMS_MATERIALLY, HELPS, HARMS):
         return unconditional

@@ -1,4 +1,4 @@
-"""Layer 1: the exact test of whether a classifier is better than the majority class (METHOD §6)."""
+"""Layer 1: the exact test of whether a classifier is better than the majority class (docs/method.md, "Trainings that fail")."""
 
 from __future__ import annotations
 

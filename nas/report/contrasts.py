@@ -1,4 +1,4 @@
-"""Layer 4: the contrasts of equal cost beside the total one: a table of the page and one of the terminal (METHOD §7)."""
+"""Layer 4: the contrasts of equal cost beside the total one: a table of the page and one of the terminal (docs/method.md, "Equal cost")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layer 4: the figure of what happened while twins were trained: their difference, epoch by epoch (METHOD §10)."""
+"""Layer 4: the figure of what happened while twins were trained: their difference, epoch by epoch (docs/method.md, "While it trains")."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ from nas.values.front import cost_in
 from nas.values.records import StudyRecord
 
 Retests = Sequence[tuple[str, Retest]]
-LEAST_REPLICATES = 6  # METHOD §4: below it there is no verdict
+LEAST_REPLICATES = 6  # below it there is no verdict
 FILE_NAME, RAW_NAME = "report.html", "replicates.csv"
 
 

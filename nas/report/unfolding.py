@@ -1,4 +1,7 @@
-"""Layer 4: how the difference between twins unfolds over the epochs: a curve a replicate, their mean and its band (METHOD §10)."""
+"""Layer 4: how the difference between twins unfolds over the epochs: a curve a replicate, their mean and its band.
+
+See docs/method.md, "While it trains".
+"""
 
 from __future__ import annotations
 

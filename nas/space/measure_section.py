@@ -232,7 +232,7 @@ class _Reader:
                     raise self.parser.fail(message, self._line_of(role, path), f"measure.{role}.{path}")
 
     def refuse_inactive(self, options: MeasureOptions) -> None:
-        """Factor and `by` must exist in every arm (METHOD: complete replicates); what is held must exist in one at least."""
+        """Factor and `by` must exist in every arm (docs/method.md, "Replicates and twins"); what is held must exist in one at least."""
         placed = self.space.placed
         admitted = {**everything(placed), **options.admitted}
         for role, paths in (("factor", [options.factor]), ("by", [path for path, _ in options.by])):

@@ -151,7 +151,7 @@ class MeasureOptions:
     """What is measured: the effect of `factor`'s `levels` against `reference`, at each combination of the `by` decisions.
 
     `hold` fixes other decisions; what is neither held nor `by` is a nuisance, drawn anew for every replicate.
-    `smallest_effect` is the smallest effect of interest, a fraction (METHOD: declared, never taken from the data).
+    `smallest_effect` is the smallest effect of interest, a fraction (declared, never taken from the data).
     `metric` may be a figure of one of the probes, `PROBE.FIGURE`; `direction` then says which way is better.
     `looks` are the numbers of replicates at which the measurement is read, and ended where that decides it; `replicates` is
     the last of them then. `match` are the quantities in which a wider reference is trained for each arm that costs more.

@@ -1,4 +1,4 @@
-"""Layer 4: what a measured design takes and what it can find, said before it is trained (METHOD §8)."""
+"""Layer 4: what a measured design takes and what it can find, said before it is trained (docs/method.md, "How many replicates")."""
 
 from __future__ import annotations
 

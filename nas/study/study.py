@@ -300,8 +300,8 @@ class Study:
     def owed_trainings(self) -> Iterator[PlannedTraining]:
         """Yield the measured design's trainings, replicate by replicate; none before the arms of a tuned effect are tuned.
 
-        A replicate that lost a training for good is replaced by the next one, with a seed of its own (METHOD §6). Raises
-        UserError where constraints refuse every draw.
+        A replicate that lost a training for good is replaced by the next one, with a seed of its own (docs/method.md, "Trainings that
+        fail"). Raises UserError where constraints refuse every draw.
         """
         if self.design is None or self.measured is None or (isinstance(self.design, Twins) and self.design.waits_for_winners):
             return

@@ -1,4 +1,6 @@
-"""Layer 4: the trap of adaptive sampling, replayed: what a search's trials say of a known effect, and what twins say (METHOD §1).
+"""Layer 4: the trap of adaptive sampling, replayed: what a search's trials say of a known effect, and what twins say.
+
+See docs/method.md, "Why the trials of a search do not answer it".
 
 The networks are made up: an accuracy for every architecture, and noise. A deep network gains from the shortcut, a shallow
 one does not, so the sampler soon looks at deep networks with the shortcut only. A reader of its trials then compares those,

@@ -8,7 +8,7 @@ from typing import Any
 from nas.values.domains import Scalar
 
 LOOKS: tuple[tuple[int, float], ...] = ((10, 0.0052), (20, 0.0471))
-"""Replicates and nominal alpha of each planned look (METHOD §5). Together the two looks err in 5% of null measurements."""
+"""Replicates and nominal alpha of each planned look; together the two err in 5% of null measurements (docs/method.md, "Looking early")."""
 
 
 EFFECT, TUNED = "effect", "tuned effect"
@@ -50,12 +50,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Estimate:
-    """One estimand of one arm (METHOD: theta, beta or theta_d), from per-replicate scalars.
+    """One estimand of one arm (theta, beta or theta_d), from per-replicate scalars.
 
-    `interval`, `p` and the rest are None where they are refused, and `reason` then says why. `verdict` is one of METHOD §4's
-    wordings for theta and theta_d; `grows` / `shrinks` / `no change shown` for beta; `no verdict` or `unmeasured` (with the
-    reason) for all three. `replicates_to_decide` is the smallest number, up to 200, that would decide an undetermined
-    estimate at today's mean and spread; None where none does or nothing is undetermined.
+    `interval`, `p` and the rest are None where they are refused, and `reason` then says why. `verdict` is one of the wordings of
+    docs/method.md, "What the verdicts mean", for theta and theta_d; `grows` / `shrinks` / `no change shown` for beta; `no verdict` or
+    `unmeasured` (with the reason) for all three. `replicates_to_decide` is the smallest number, up to 200, that would decide an
+    undetermined estimate at today's mean and spread; None where none does or nothing is undetermined.
     """
 
     estimand: str
@@ -124,7 +124,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Arms against references of equal cost (METHOD §7): an estimand of its own, with a Holm family of its own."""
+    """Arms against references of equal cost (docs/method.md, "Equal cost"): an estimand of its own, with a Holm family of its own."""
 
     quantity: str
     effects: Effects

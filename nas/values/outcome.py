@@ -44,7 +44,7 @@ class Outcome:
     """The result of one training.
 
     `status` is `failed` for an algorithmic failure (a loss that is not finite, or a network that did not get above
-    chance; METHOD: an outcome, never dropped), and then `failure` says why and `score` is the failure score.
+    chance; an outcome, never dropped), and then `failure` says why and `score` is the failure score.
     `score` is the objective's metric as a fraction; `metrics` holds the final figures (`val_accuracy`, `test_loss` …)
     as they were measured; `curves` holds one value an epoch for each of `train_loss`, `val_loss`, `val_accuracy` ….
     Probes add their figures to `metrics` and to `series` theirs, as `PROBE.NAME`; `words` holds what each says in a sentence,

@@ -30,7 +30,7 @@ class MatchedReference:
 
 @dataclass(frozen=True)
 class Winner:
-    """The best trial of one arm's own search: where it stands, its score, and what it decided (METHOD §3, the tuned effect)."""
+    """The best trial of one arm's own search: where it stands, its score, and what it decided (docs/method.md, "The tuned effect")."""
 
     level: Scalar
     by: tuple[tuple[str, Scalar], ...]

@@ -183,7 +183,7 @@ class StudyRecord:
 
     @property
     def replacements(self) -> tuple[int, ...]:
-        """The replicates that were drawn for those that lost a training (METHOD §6)."""
+        """The replicates that were drawn for those that lost a training (docs/method.md, "Trainings that fail")."""
         return tuple(owed_replicates(self.plan.replicates, self.lost)[self.plan.replicates :]) if self.plan else ()
 
     @property

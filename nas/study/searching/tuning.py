@@ -1,4 +1,7 @@
-"""Layer 4: the searches behind a tuned effect: one an arm and cell, each with the same budget, and their winners (METHOD §3)."""
+"""Layer 4: the searches behind a tuned effect: one an arm and cell, each with the same budget, and their winners.
+
+See docs/method.md, "The tuned effect".
+"""
 
 from __future__ import annotations
 
