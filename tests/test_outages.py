@@ -82,6 +82,27 @@ def test_nobody_is_given_up_for_a_heartbeat_that_found_no_server(ledger: Ledger)
     assert ledger.storage.get_trial(trial._trial_id).state == TrialState.FAIL
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_ctrl_c_in_the_midst_of_a_question_is_no_outage(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Neither is the question asked again, nor is Ctrl-C lost with that; the next question is answered."""
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    ledger = request.getfixturevalue("ledger") if kind == "postgresql" else Ledger.create(
+        open_storage(url), "study", direction="maximize", about={"phase": "measure"}
+    )  # fmt: skip
+    asked: list[str] = []
+
+    def interrupt(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+
+    sqlalchemy.event.listen(engine_of(ledger), "before_cursor_execute", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.about["phase"]
+    assert len(asked) == 1
+    assert ledger.about["phase"] == "measure"
+
+
 def test_what_may_be_asked_twice_is_asked_again_where_the_server_went_away_before_it_answered(ledger: Ledger) -> None:
     lost: list[str] = []
 

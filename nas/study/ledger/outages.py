@@ -93,6 +93,8 @@ class Watch:
 
     def _in_words(self, context: ExceptionContext) -> BaseException | None:
         error = context.original_exception
+        if not isinstance(error, Exception):
+            return None  # Ctrl-C, for which SQLAlchemy gives up the connection as if it were lost
         if context.is_disconnect:
             return LostMidwayError(f"the ledger {self.name} went away in the midst of a question; {_way_on('once it answers')}")
         return self._refusal(error)
