@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy
@@ -94,7 +94,8 @@ class Watch:
     def _in_words(self, context: ExceptionContext) -> BaseException | None:
         error = context.original_exception
         if not isinstance(error, Exception):
-            return None  # Ctrl-C, for which SQLAlchemy gives up the connection as if it were lost
+            _let_go(context)  # Ctrl-C, for which SQLAlchemy gives up the connection as if it were lost
+            return None
         if context.is_disconnect:
             return LostMidwayError(f"the ledger {self.name} went away in the midst of a question; {_way_on('once it answers')}")
         return self._refusal(error)
@@ -110,6 +111,13 @@ class Watch:
             yield
         except sqlite3.Error as error:
             raise self._refusal(error) or error from error
+
+
+def _let_go(context: ExceptionContext) -> None:
+    """End an interrupted transaction of SQLite: its lock outlives a closed connection while a traceback still holds the cursor."""
+    if context.dialect.name == "sqlite" and context.connection is not None:
+        with suppress(sqlite3.Error):
+            context.connection.connection.rollback()
 
 
 def mended_by(error: object) -> str:
