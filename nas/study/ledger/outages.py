@@ -116,7 +116,7 @@ class Watch:
 def _let_go(context: ExceptionContext) -> None:
     """End an interrupted transaction of SQLite: its lock outlives a closed connection while a traceback still holds the cursor."""
     if context.dialect.name == "sqlite" and context.connection is not None:
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error, sqlalchemy.exc.SQLAlchemyError):  # a connection that is closed already has none
             context.connection.connection.rollback()
 
 
