@@ -3,6 +3,7 @@
 import queue
 import signal
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from nas.study.crew import room
 from nas.study.crew.crew import Crew, Task, ThisMachine, devices_for, num_cores, sharing_of
 from nas.study.crew.processes import LOST, End
 from nas.study.environment import environment
+from nas.study.interrupting import CtrlC
 from nas.study.jobs.materials import context_of
 from nas.study.jobs.memory import counting
 from nas.study.ledger.ledger import Ledger
@@ -210,3 +212,19 @@ def test_what_a_lost_machine_was_training_is_queued_again_without_counting_as_br
     (waiting,) = ledger.study.get_trials(states=(TrialState.WAITING,))
     assert tuple(waiting.user_attrs["worker"]) == workers[1]
     assert KILLED not in waiting.user_attrs
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_that_falls_into_a_callback_is_raised_at_the_next_look() -> None:
+    class Thing:
+        pass
+
+    with CtrlC() as ctrl_c:
+        ctrl_c.look()
+        thing = Thing()
+        watching = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+        del thing  # Python drops what is raised in there
+        assert watching() is None
+        with pytest.raises(KeyboardInterrupt):
+            ctrl_c.look()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

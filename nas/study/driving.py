@@ -16,6 +16,7 @@ from nas.errors import UserError
 from nas.study.crew.crew import Crew, Engine, Task, ThisMachine
 from nas.study.crew.room import workers_per_gpu
 from nas.study.environment import environment
+from nas.study.interrupting import CtrlC
 from nas.study.ledger.alive import is_running, start_of
 from nas.study.ledger.healing import heal
 from nas.study.ledger.ledger import Ledger
@@ -44,10 +45,13 @@ def drive(
     study.driven, study.workers = tuple(wanted), size
     deadline = _deadline(study) if "search" in phases else None
     try:
-        with nullcontext(crew) if crew else Crew(study.storage_url, capacity=size, plugins=study.plugins, engine=engine) as hands:
+        with (
+            nullcontext(crew) if crew else Crew(study.storage_url, capacity=size, plugins=study.plugins, engine=engine) as hands,
+            CtrlC() as ctrl_c,
+        ):
             for stage in _stages(study, ledgers):
                 hands.assign(Task(tuple(ledger.name for ledger in stage), deadline, networks), size=size)
-                yield from Run(study, stage, hands, deadline).events()
+                yield from Run(study, stage, hands, deadline, ctrl_c.look).events()
                 if winners := study.crown():
                     yield {"event": "tuned", "lines": tuple(map(told_winner, winners))}
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from nas.errors import StudyError
@@ -59,8 +59,10 @@ class RunnableStudy(Protocol):
 class Run:
     """One run of a study: queue what is owed, keep the crew at work, until everything is told or given up."""
 
-    def __init__(self, study: RunnableStudy, ledgers: Sequence[Ledger], crew: Crew, deadline: float | None) -> None:
-        self.study, self.ledgers, self.crew, self.deadline = study, ledgers, crew, deadline
+    def __init__(
+        self, study: RunnableStudy, ledgers: Sequence[Ledger], crew: Crew, deadline: float | None, look: Callable[[], None] = lambda: None
+    ) -> None:  # fmt: skip
+        self.study, self.ledgers, self.crew, self.deadline, self.look = study, ledgers, crew, deadline, look
         self.broken_in_a_row: list[str] = []
         self.num_without_fault = 0
         self.last_error = ""
@@ -90,6 +92,7 @@ class Run:
                     self._note(event)
                     yield event
                 self._check(self.crew.dismiss_dead())
+                self.look()
                 yield {"event": "tick"}
             # With something owed and nobody at work here, another machine's worker has it: wait, and do not ask again at once.
             elsewhere = not self.crew.at_work
